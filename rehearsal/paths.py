@@ -1,0 +1,40 @@
+"""Where one rehearsal lives: everything it makes is below one folder, and its names are derived from it."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Root:
+    """The folder of one rehearsal. Two checkouts, or two roots, do not disturb each other."""
+
+    path: Path
+
+    @classmethod
+    def default(cls) -> "Root":
+        """`.rehearsal` in the checkout, or what LEASEHOLD_REHEARSAL names."""
+        return cls(Path(os.environ.get("LEASEHOLD_REHEARSAL") or PROJECT / ".rehearsal").resolve())
+
+    @property
+    def name(self) -> str:
+        """Eight hexadecimal digits, unique to the folder: part of every host-wide name (namespace, link, container)."""
+        return hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
+
+    @property
+    def cloud(self) -> Path:
+        """Databases, logs, keys and disks of the local cloud."""
+        return self.path / "cloud"
+
+    @property
+    def stacks(self) -> Path:
+        """State, lock and history of each stack."""
+        return self.path / "stacks"
+
+
+def cache() -> Path:
+    """Shared by all rehearsals of this user: used when it is there, never needed."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leasehold"
