@@ -1,0 +1,45 @@
+"""Environments for tests: the shipped one, and changes to it by dotted path."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT = Path(__file__).resolve().parent.parent
+DELETE = object()
+
+
+def dev() -> dict[str, Any]:
+    """The tree of Pulumi.dev.yaml, without the namespace of its keys."""
+    config = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())["config"]
+    return {key.partition(":")[2]: value for key, value in config.items()}
+
+
+def hosts() -> dict[str, Any]:
+    """An environment of machines that exist already."""
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFtIbAVpCLbcl4LqrcTwkPhvcvMFkPpSx8z8wKLqGTlm"
+    machine = {"role": "server", "address": "10.0.0.1", "host_key": key}
+    agent = {**machine, "role": "agent", "address": "10.0.0.2"}
+    return {"infra": {"kind": "hosts", "machines": {"one": machine, "two": agent}, "private_key_file": "/dev/null"}}
+
+
+def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with values set, or taken out, at dotted paths."""
+    tree = copy.deepcopy(dict(tree))
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        at: Any = tree
+        for step in parents:
+            at = at[int(step)] if isinstance(at, list) else at.setdefault(step, {})
+        if value is DELETE:
+            del at[last]
+        else:
+            at[last] = value
+    return tree
+
+
+def as_file(tree: Mapping[str, Any]) -> str:
+    """Write a tree as the text of a Pulumi.<stack>.yaml."""
+    return yaml.safe_dump({"config": {f"leasehold:{key}": value for key, value in tree.items()}}, sort_keys=False)

@@ -1,0 +1,137 @@
+"""The environment: what is refused, with which words, and what is accepted."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import config
+from infra import rules
+from tests.environments import DELETE, changed, dev, hosts
+
+CASES = yaml.safe_load((Path(__file__).parent.parent / "invalid_environments.yaml").read_text())
+
+
+def problems(tree: dict[str, Any]) -> list[str]:
+    return [str(problem) for problem in sorted(set(config.validate(tree, [rules.check])[1]))]
+
+
+def test_the_shipped_environment_is_accepted() -> None:
+    """A first-time user starts from it."""
+    environment, found = config.validate(dev(), [rules.check])
+    assert found == []
+    assert environment is not None
+
+
+def test_an_environment_of_existing_machines_is_accepted() -> None:
+    """A homelab has no OpenStack."""
+    assert problems(hosts()) == []
+
+
+def test_an_environment_with_two_sites_is_accepted() -> None:
+    """Seed 000 spreads over KVM@TACC and CHI@UC."""
+    tree = changed(
+        dev(),
+        {
+            "infra.sites.uc": {
+                "kind": "baremetal",
+                "region": "CHI@UC",
+                "private_cidr": "10.20.0.0/24",
+                "bastion": "gpu1",
+            },
+            "infra.leases.gpu": {"site": "uc", "node_type": "gpu_rtx_6000", "hours": 24},
+            "infra.nodes.gpu1.address": "10.20.0.11",
+            **{f"infra.volumes.node{n}-data.site": "kvm" for n in (1, 2, 3)},
+        },
+    )
+    assert problems(tree) == []
+
+
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: str({**case.get("set", {}), **{"-": case.get("delete", [])}})[:80]
+)
+def test_an_invalid_environment_gives_exactly_the_expected_lines(case: dict[str, Any]) -> None:
+    """At least 60 mistakes, each answered by key, value, rule and remedy."""
+    base = dev() if case["base"] == "dev" else hosts()
+    changes = {**case.get("set", {}), **dict.fromkeys(case.get("delete", []), DELETE)}
+    assert problems(changed(base, changes)) == case["lines"]
+
+
+def test_there_are_at_least_sixty_invalid_environments() -> None:
+    """The table is the promise."""
+    assert len(CASES) >= 60
+
+
+def test_every_mistake_of_a_file_is_reported_at_once() -> None:
+    """One run, one list: nobody should have to correct a file mistake by mistake."""
+    lines = problems(
+        changed(
+            dev(),
+            {
+                "infra.nodes.node2.adress": "192.168.1.12",
+                "infra.nodes.node2.address": DELETE,
+                "infra.nodes.node3.volumes": ["nope"],
+                "infra.sites.kvm.private_cidr": "192.168.1.5/24",
+                "infra.leases.gpu.hours": 500,
+                "infra.access.admin_cidrs": [],
+                "infra.nodes.node1.role": "agent",
+            },
+        )
+    )
+    keys = [line.split(" = ")[0] for line in lines]
+    assert keys == [
+        "infra.access.admin_cidrs",
+        "infra.leases.gpu.hours",
+        "infra.nodes",
+        "infra.nodes.node2.address",
+        "infra.nodes.node2.adress",
+        "infra.nodes.node3.volumes",
+        "infra.sites.kvm.private_cidr",
+    ]
+
+
+def test_a_refusal_never_shows_key_material() -> None:
+    """A private key pasted into the wrong field must not reach a CI log."""
+    lines = problems(changed(dev(), {"infra.access.authorized_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----\ncanary"]}))
+    assert "canary" not in " ".join(lines)
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
+    max_leaves=8,
+)
+paths = st.sampled_from(
+    sorted(
+        {
+            *(f"infra.{key}" for key in ("kind", "sites", "leases", "nodes", "volumes", "access")),
+            *(f"infra.nodes.node1.{key}" for key in config.Node.model_fields),
+            *(f"infra.leases.gpu.{key}" for key in config.Lease.model_fields),
+            *(f"infra.sites.kvm.{key}" for key in config.Site.model_fields),
+            *(f"infra.access.{key}" for key in config.Access.model_fields),
+        }
+    )
+)
+
+
+@given(st.dictionaries(paths, junk, max_size=2))
+def test_any_junk_gives_lines_and_never_a_traceback(changes: dict[str, Any]) -> None:
+    """Errors are part of the product."""
+    try:
+        tree = changed(dev(), changes)
+    except (AttributeError, KeyError, TypeError, ValueError):  # two paths of which one lies below the other
+        return
+    for line in problems(tree):
+        assert re.match(r"^infra\S* ?", line)
+        assert "\n" not in line
+
+
+def test_every_field_says_what_it_is() -> None:
+    """The reference page and the remedies are made from the descriptions."""
+    models = (config.Site, config.Lease, config.Node, config.Volume, config.Access, config.Machine, config.HostsInfra)
+    bare = [f"{m.__name__}.{n}" for m in models for n, f in m.model_fields.items() if not f.description]
+    assert [name for name in bare if not name.endswith((".kind", ".machines"))] == []
