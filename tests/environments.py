@@ -27,17 +27,17 @@ def hosts() -> dict[str, Any]:
 
 def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy with values set, or taken out, at dotted paths."""
-    tree = copy.deepcopy(dict(tree))
+    copied: dict[str, Any] = copy.deepcopy(dict(tree))
     for path, value in changes.items():
         *parents, last = path.split(".")
-        at: Any = tree
+        at: Any = copied
         for step in parents:
             at = at[int(step)] if isinstance(at, list) else at.setdefault(step, {})
         if value is DELETE:
             del at[last]
         else:
             at[last] = value
-    return tree
+    return copied
 
 
 def as_file(tree: Mapping[str, Any]) -> str:

@@ -1,0 +1,35 @@
+"""The mark on every cloud object: which stack it belongs to and which resource it is.
+
+Audits, recovery and destroy find objects by it, also when the state that made them is lost.
+"""
+
+from dataclasses import dataclass
+
+PACKAGE = "leasehold"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Marks of the children of one component."""
+
+    stack: str
+    types: tuple[str, ...]
+    """Type tokens from the outermost component to the one that owns the objects."""
+
+    @property
+    def tags(self) -> list[str]:
+        """Neutron tags."""
+        return [PACKAGE, f"{PACKAGE}-stack={self.stack}"]
+
+    def urn(self, kind: str, name: str) -> str:
+        """The resource's URN as Pulumi builds it, written to `description` or metadata at creation.
+
+        Computed here because an object cannot be given its own URN, and the engine's copy would cost an
+        output per object. It is 255 characters at most, as Neutron's descriptions are.
+        """
+        types = "$".join((*self.types, kind))
+        return f"urn:pulumi:{self.stack}::{PACKAGE}::{types}::{name}"[:255]
+
+    def metadata(self, kind: str, name: str) -> dict[str, str]:
+        """Nova and Cinder metadata."""
+        return {f"{PACKAGE}-stack": self.stack, f"{PACKAGE}-urn": self.urn(kind, name)}
