@@ -177,8 +177,8 @@ class Nodes(pulumi.ComponentResource):
             opts=self._opts(
                 name,
                 minutes=BOOT_MINUTES[args.site.kind],
-                # The published provider resizes; a reserved flavor is not another size, but another place.
-                replace_on_changes=["flavorId", "flavorName"],
+                # The published provider resizes and rebuilds; a reserved flavor is another place, an image another machine.
+                replace_on_changes=["flavorId", "flavorName", "imageId", "imageName"],
             ),
         )
 

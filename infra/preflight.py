@@ -64,6 +64,9 @@ def _site(infra: OpenStackInfra, name: str, stack: str) -> Iterator[Problem]:
         connection = blazar.connect(site.cloud, site.region)
         access = blazar.access(connection)
     except ConfigException as error:
+        if "valid region name" in str(error):
+            yield Problem(f"{key}.region", site.region, "no such region in clouds.yaml", str(error))
+            return
         value = site.cloud or "(OS_CLOUD or OS_*)"
         remedy = f"make an application credential and put it into clouds.yaml ({CREDENTIAL_DOCS})"
         yield Problem(f"{key}.cloud", value, f"credential missing: {error}", remedy)

@@ -111,7 +111,7 @@ def test_a_new_flavor_or_image_replaces_a_server_and_the_old_one_goes_first(grap
     """Its ports are fixed: two servers cannot hold them at once (terraform-provider-openstack#439)."""
     for server in graph.of(INSTANCE).values():
         assert server.request.deleteBeforeReplace
-        assert set(server.request.replaceOnChanges) == {"flavorId", "flavorName"}
+        assert set(server.request.replaceOnChanges) == {"flavorId", "flavorName", "imageId", "imageName"}
 
 
 def test_a_server_sits_on_the_flavor_of_its_lease(graph: Graph) -> None:
