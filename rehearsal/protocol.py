@@ -37,6 +37,8 @@ class Call:
     """Seconds after which the verb must have ended, from customTimeouts or the type's default."""
     cancel: threading.Event = field(default_factory=threading.Event)
     """Set when the run is interrupted: waits end early with a ProviderError."""
+    known: frozenset[str] = frozenset()
+    """For `find`: ids that the state has already under this URN; what an interrupted create left is none of them."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,288 @@
+"""What is done with each registered resource, decided as Pulumi's step generator does."""
+
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+
+from rehearsal.engine.errors import Aborted, BadInput
+from rehearsal.engine.graph import in_reverse, topological
+from rehearsal.engine.model import STACK, Change, Step, name_of, no_provider, provider_urn, type_of
+from rehearsal.engine.run import Run, existing, known
+from rehearsal.engine.state import Resource
+from rehearsal.engine.values import covers, keep_ignored, mark, parse_path, plain, secret_keys
+from rehearsal.protocol import UNKNOWN, Diff, Props, ProviderError, Result
+
+Changes = tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the program asks for."""
+
+    resource: Resource
+    """As it shall be recorded; no id and no outputs yet."""
+    aliases: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    replace_on: tuple[str, ...] = ()
+    secret_outputs: tuple[str, ...] = ()
+    delete_first: bool | None = None
+
+
+@dataclass
+class Deployment:
+    """The registrations of one program run, and the deletions after it."""
+
+    run: Run
+    replace: frozenset[str] = frozenset()
+    targets: frozenset[str] = frozenset()
+    seen: set[str] = field(default_factory=set)
+    outputs: Props = field(default_factory=dict)
+    """Stack outputs; recorded only when the program ended well."""
+
+    def __post_init__(self) -> None:
+        """Start with nothing deleted ahead of its replacement."""
+        self._lock = threading.Lock()
+        self._cascade = threading.Lock()
+        self._fallen: dict[str, tuple[Resource, str]] = {}
+        self._mine: set[int] = set()
+        self._skipped: set[str] = set()
+
+    def register(self, goal: Goal) -> Resource | None:
+        """Carry out one registration; None when it is left out by --target. Raises Aborted when the run must stop."""
+        urn = goal.resource.urn
+        if self.run.stopped:
+            raise Aborted(f"{urn}: not started")
+        self.run.learn(goal.resource.inputs)
+        try:
+            old = self._claim(goal)
+            if no_provider(goal.resource.type, goal.resource.custom):
+                return self._record(goal, old)
+            if self.targets and urn not in self.targets:
+                return self._leave(urn, old)
+            with self.run.slots:
+                if self.run.stopped:
+                    raise Aborted(f"{urn}: not started")
+                return self._decide(goal, old)
+        except Aborted:
+            raise
+        except Exception as error:
+            raise self.run.fail(urn, error) from error
+
+    def _claim(self, goal: Goal) -> Resource | None:
+        """Find the recorded resource, under its URN or an alias."""
+        urn, state = goal.resource.urn, self.run.state
+        with self._lock:
+            if urn in self.seen:
+                raise BadInput("two resources of the program have this URN; give one another name")
+            self.seen.add(urn)
+            for alias in goal.aliases:
+                if alias in self.seen:
+                    continue
+                if alias in self._fallen and urn not in self._fallen:
+                    self._fallen[urn] = self._fallen.pop(alias)
+                if alias in state.resources and urn not in state.resources:
+                    with state.edit():
+                        state.rename(alias, urn)
+                    break
+            return state.resources.get(urn)
+
+    def _leave(self, urn: str, old: Resource | None) -> Resource | None:
+        if old is None:
+            self._skipped.add(urn)
+        return old
+
+    def _record(self, goal: Goal, old: Resource | None) -> Resource:
+        """Record what has no provider verbs: components, the stack and provider resources."""
+        new = replace(goal.resource, outputs=goal.resource.inputs)
+        if new.custom:
+            new = replace(new, id=old.id if old else str(uuid.uuid4()))
+        elif old is not None:
+            new = replace(new, outputs=old.outputs)
+        op = "create" if old is None else "same" if old.inputs == new.inputs else "update"
+        if old != new:
+            with self.run.state.edit():
+                self.run.state.put(new)
+        self.run.note(Step(op, new.urn))
+        return new
+
+    def _decide(self, goal: Goal, old: Resource | None) -> Resource:
+        run, urn = self.run, goal.resource.urn
+        provider = run.provider(goal.resource.type)
+        before = old or self._fallen.get(urn, (None,))[0]
+        inputs = goal.resource.inputs
+        for pattern in goal.ignore if before else ():
+            inputs = keep_ignored(before.inputs if before else {}, inputs, parse_path(pattern))
+        if not run.preview and not known(inputs):
+            missing = sorted(name_of(u) for u in goal.resource.needs() & self._skipped)
+            raise BadInput(f"needs {', '.join(missing) or 'a value'} that is not there yet; add it with --target")
+        news = provider.check(run.call(goal.resource, "create"), plain(inputs))
+        new = replace(goal.resource, inputs=mark(news, secret_keys(inputs)))
+        if old is None:
+            if urn in self._fallen:
+                return self._create(goal, new, "replace", (self._fallen.pop(urn)[1],))
+            return self._create(goal, new, "create")
+        diff = _refine(provider.diff(run.call(new, "update"), existing(old), news), goal)
+        if diff.replaces or urn in self.replace:
+            return self._replace(goal, old, new, diff)
+        if diff.changed:
+            return self._update(goal, old, new, diff)
+        return self._same(goal, old, new)
+
+    def _same(self, goal: Goal, old: Resource, new: Resource) -> Resource:
+        kept = replace(new, id=old.id, outputs=old.outputs)
+        kept = replace(kept, outputs=self.run.secretly(kept, old.outputs, goal.secret_outputs))
+        if kept != old:
+            with self.run.state.edit():
+                self.run.state.put(kept)
+        self.run.note(Step("same", new.urn))
+        return kept
+
+    def _create(
+        self, goal: Goal, new: Resource, op: str, reasons: tuple[str, ...] = (), changes: Changes = ()
+    ) -> Resource:
+        run, begun = self.run, time.monotonic()
+        result: Result | None = Result("", plain(new.inputs))
+        if not run.preview:
+            call, provider = run.call(new, "create"), run.provider(new.type)
+            result = run.perform(op, new, "create", lambda: provider.create(call, plain(new.inputs)))
+        assert result is not None  # noqa: S101 - create returns a result or raises
+        done = replace(new, id=result.id, outputs=run.secretly(new, result.outputs, goal.secret_outputs))
+        run.learn(done.outputs)
+        with run.state.edit():
+            run.state.pending.pop(new.urn, None)
+            if new.urn in run.state.resources:
+                run.state.condemn(new.urn)
+                self._mine.add(id(run.state.condemned[-1]))
+            run.state.put(done)
+        run.note(Step(op, new.urn, changes, reasons, time.monotonic() - begun))
+        return done
+
+    def _update(self, goal: Goal, old: Resource, new: Resource, diff: Diff) -> Resource:
+        run, begun = self.run, time.monotonic()
+        new = replace(new, id=old.id, outputs=old.outputs)
+        outputs = {**plain(old.outputs), **plain(new.inputs)}
+        if not run.preview:
+            call, provider = run.call(new, "update"), run.provider(new.type)
+            recorded = replace(old, timeouts=new.timeouts)
+            result = run.perform(
+                "update", recorded, "update", lambda: provider.update(call, existing(old), plain(new.inputs))
+            )
+            assert result is not None  # noqa: S101 - update returns a result or raises
+            outputs = result.outputs
+            new = replace(new, id=result.id)
+        done = replace(new, outputs=run.secretly(new, outputs, goal.secret_outputs))
+        run.learn(done.outputs)
+        with run.state.edit():
+            run.state.pending.pop(new.urn, None)
+            run.state.put(done)
+        run.note(Step("update", new.urn, run.changes(diff, old, new.inputs), (), time.monotonic() - begun))
+        return done
+
+    def _replace(self, goal: Goal, old: Resource, new: Resource, diff: Diff) -> Resource:
+        if old.protect and new.protect:
+            raise BadInput(
+                "unable to replace it as it is protected: remove `protect` from it in the program and run up, "
+                f"or unprotect it in the state. What forces the replacement: {', '.join(diff.replaces) or '--replace'}"
+            )
+        reasons = tuple(f"{path} cannot be changed in place" for path in diff.replaces) or ("--replace names it",)
+        first = diff.delete_before_replace if goal.delete_first is None else goal.delete_first
+        if first:
+            with self._cascade:
+                fallen = self._dependents(old)
+                self._refuse(fallen)
+                for dependent in reversed(fallen):
+                    self._fallen[dependent.urn] = (dependent, f"{type_of(old.urn)} {old.name} is replaced")
+                    self.run.delete(dependent, replaced=True)
+            self.run.delete(replace(old, protect=False), replaced=True)
+        return self._create(goal, new, "replace", reasons, self.run.changes(diff, old, new.inputs))
+
+    def _dependents(self, root: Resource) -> list[Resource]:
+        """Find what must go before the root does: whose diff says replace once the root's values are unknown."""
+        replaced, found = {root.urn}, []
+        for resource in topological(self.run.state.resources.values()):
+            # One that was registered already does not depend on the root any more.
+            if resource.urn not in self.seen and self._falls(resource, replaced):
+                replaced.add(resource.urn)
+                found.append(resource)
+        return found
+
+    def _falls(self, resource: Resource, replaced: set[str]) -> bool:
+        if no_provider(resource.type, resource.custom):
+            return False
+        if provider_urn(resource.provider) in replaced:
+            return True
+        touched = {key for key, urns in resource.property_dependencies.items() if replaced & set(urns)}
+        if not touched & set(resource.inputs):
+            return False
+        news = {key: UNKNOWN if key in touched else value for key, value in plain(resource.inputs).items()}
+        provider = self.run.provider(resource.type)
+        return bool(provider.diff(self.run.call(resource, "update"), existing(resource), news).replaces)
+
+    def _refuse(self, fallen: list[Resource]) -> None:
+        """Refuse before anything is deleted."""
+        for resource in fallen:
+            if resource.protect:
+                raise BadInput(
+                    f"replacing it means to replace {resource.urn}, which is protected: unprotect that first"
+                )
+            if self.targets and resource.urn not in self.targets:
+                raise BadInput(f"replacing it means to replace {resource.urn}; add that with --target")
+
+    def finish(self) -> None:
+        """After the program ended well: delete what it did not register, and what was replaced; record the outputs."""
+        run, state = self.run, self.run.state
+        root = next((r for r in state.resources.values() if r.type == STACK), None)
+        for missing in sorted((self.targets | self.replace) - self.seen - set(state.resources)):
+            run.fail(missing, BadInput("no resource has this URN; `preview --json` lists them"))
+        gone = [r for r in state.resources.values() if r.urn not in self.seen] + state.condemned
+        if self.targets:
+            gone = [r for r in gone if r.urn in self.targets]
+        if root is not None and root.outputs != self.outputs and not run.failures:
+            run.learn(self.outputs)
+            with state.edit():
+                state.put(replace(root, outputs=self.outputs))
+        delete_all(run, gone, self._mine)
+        for urn in sorted(set(self._fallen) - self.seen):
+            run.note(Step("delete", urn, reasons=(self._fallen[urn][1],)))
+
+
+def delete_all(run: Run, gone: list[Resource], replaced: set[int] | None = None) -> None:
+    """Delete in reverse dependency order, in parallel; protected ones are refused before anything is deleted."""
+    for resource in gone:
+        if resource.protect and not resource.condemned:
+            run.fail(
+                resource.urn,
+                BadInput(
+                    "unable to delete it as it is protected: remove `protect` from it in the program and run up, "
+                    "or unprotect it in the state (pulumi state unprotect)"
+                ),
+            )
+
+    def one(resource: Resource) -> bool:
+        try:
+            run.delete(resource, replaced=id(resource) in (replaced or ()))
+        except Aborted:
+            return False
+        except (BadInput, ProviderError) as error:
+            run.fail(resource.urn, error)
+            return False
+        return True
+
+    in_reverse(gone, one, run.parallel, lambda: run.stopped)
+
+
+def _refine(diff: Diff, goal: Goal) -> Diff:
+    """Apply ignoreChanges and replaceOnChanges to what the provider said."""
+    ignore = [parse_path(pattern) for pattern in goal.ignore]
+    force = [parse_path(pattern) for pattern in goal.replace_on]
+
+    def kept(text: str) -> bool:
+        return not any(covers(pattern, parse_path(text)) for pattern in ignore)
+
+    def forced(text: str) -> bool:
+        return any(covers(pattern, parse_path(text)) for pattern in force)
+
+    changed = tuple(filter(kept, diff.changed))
+    replaces = dict.fromkeys((*filter(kept, diff.replaces), *filter(forced, changed)))
+    return Diff(changed, tuple(replaces), diff.delete_before_replace)

@@ -1,0 +1,259 @@
+"""What the engine decides for each resource, as Pulumi documents it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_engine_toys import World, ops, step, urn
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+CHAIN = """
+a = Toy("a", size=1)
+b = Toy("b", of=a.out)
+pulumi.export("b", b.out)
+"""
+
+
+def test_a_first_up_creates_in_order_and_a_second_one_changes_nothing(world: World) -> None:
+    """A resource is created only after what it takes values from."""
+    first = world.up(CHAIN)
+    assert (ops(first), first.failures) == ({"a": "create", "b": "create"}, ())
+    assert world.toys.log == ["create a", "create b"]
+    assert first.outputs == {"b": "out of b-2"}
+    second = world.up()
+    assert ops(second) == {"a": "same", "b": "same"}
+    assert world.toys.log == []
+    assert second.outputs == first.outputs
+    assert not second.changed
+
+
+def test_a_change_in_place_updates_only_that_resource(world: World) -> None:
+    """The dependent sees the same output, so it stays."""
+    world.up(CHAIN)
+    summary = world.up(CHAIN.replace("size=1", "size=2"))
+    assert ops(summary) == {"a": "update", "b": "same"}
+    assert [(c.path, c.old, c.new) for c in step(summary.steps, "a").changes] == [("size", "1", "2")]
+
+
+def test_a_replacement_creates_first_and_deletes_at_the_end(world: World) -> None:
+    """Dependents move to the new one before the old one goes."""
+    world.up(CHAIN.replace("size=1", "fixed=1"))
+    summary = world.up(CHAIN.replace("size=1", "fixed=2"))
+    assert ops(summary) == {"a": "replace", "b": "update"}
+    assert world.toys.log == ["create a", "update b", "delete a"]
+    assert step(summary.steps, "a").reasons == ("fixed cannot be changed in place",)
+    assert world.names() == ["a", "b"]
+
+
+DBR = """
+a = Toy("a", O(delete_before_replace=True), fixed=1)
+b = Toy("b", fixed=a.out)
+c = Toy("c", of=a.out)
+d = Toy("d", O(depends_on=[b]), size=1)
+"""
+
+
+def test_delete_before_replace_takes_dependents_that_must_be_replaced_first(world: World) -> None:
+    """b cannot take a new value of a in place, so it goes before a does; c can; d only comes after b."""
+    world.up(DBR)
+    summary = world.up(DBR.replace("fixed=1", "fixed=2"))
+    assert world.toys.log[:3] == ["delete b", "delete a", "create a"]
+    assert sorted(world.toys.log[3:]) == ["create b", "update c"]
+    assert ops(summary) == {"a": "replace", "b": "replace", "c": "update", "d": "same"}
+    assert step(summary.steps, "b").reasons == ("toy:index:Toy a is replaced",)
+    assert world.names() == ["a", "b", "c", "d"]
+
+
+def test_a_provider_can_ask_to_delete_first(world: World) -> None:
+    """Providers know what cannot exist twice."""
+    world.toys.delete_first = True
+    world.up(CHAIN.replace("size=1", "fixed=1"))
+    world.up(CHAIN.replace("size=1", "fixed=2"))
+    assert world.toys.log == ["delete a", "create a", "update b"]
+
+
+def test_a_protected_resource_is_neither_replaced_nor_deleted(world: World) -> None:
+    """Data volumes carry protect; the text says how to take it off."""
+    text = 'Toy("a", O(protect=True), fixed=1)\n'
+    world.up(text)
+    for program in (text.replace("fixed=1", "fixed=2"), ""):
+        summary = world.up(program)
+        assert "protect" in summary.failures[0].cause
+        assert "unprotect" in summary.failures[0].cause
+        assert (world.toys.log, summary.exit_code) == ([], 1)
+    world.up(text)
+    assert world.engine().destroy().failures[0].urn == urn("a")
+    assert world.engine().unprotect() == [urn("a")]
+    assert world.engine().destroy().exit_code == 0
+    assert world.names() == []
+
+
+def test_a_cascade_stops_before_a_protected_dependent(world: World) -> None:
+    """Nothing is deleted when something that would have to go is protected."""
+    text = DBR.replace('"b", ', '"b", O(protect=True), ')
+    world.up(text)
+    summary = world.up(text.replace("fixed=1", "fixed=2"))
+    assert "b" in summary.failures[0].cause
+    assert world.toys.log == []
+
+
+def test_ignore_changes_keeps_the_recorded_value(world: World) -> None:
+    """What an operator changed on purpose is left; other properties are not."""
+    text = 'Toy("a", O(ignore_changes=["size", "tags[0]"]), size=1, tags=["x", "y"], other=1)\n'
+    world.up(text)
+    assert ops(world.up(text.replace("size=1", "size=2").replace('"x"', '"z"'))) == {"a": "same"}
+    summary = world.up(text.replace("size=1", "size=2").replace("other=1", "other=2"))
+    assert [c.path for c in step(summary.steps, "a").changes] == ["other"]
+    assert next(iter(world.toys.objects.values()))["size"] == 1
+
+
+def test_replace_on_changes_turns_an_update_into_a_replacement(world: World) -> None:
+    """The program knows more than the provider."""
+    text = 'Toy("a", O(replace_on_changes=["size"]), size=1)\n'
+    world.up(text)
+    assert ops(world.up(text.replace("size=1", "size=2"))) == {"a": "replace"}
+
+
+def test_a_renamed_resource_with_an_alias_is_the_same_one(world: World) -> None:
+    """A renamed node is one node: nothing is replaced, and dependents follow."""
+    world.up(CHAIN)
+    renamed = CHAIN.replace('"a", ', '"new", O(aliases=[pulumi.Alias(name="a")]), ')
+    assert ops(world.up(renamed)) == {"new": "same", "b": "same"}
+    assert world.toys.log == []
+    assert world.state().resources[urn("b")].dependencies == (urn("new"),)
+    assert ops(world.up(renamed.replace("size=1", "size=2"))) == {"new": "update", "b": "same"}
+
+
+def test_children_of_a_renamed_component_follow_it(world: World) -> None:
+    """Their URNs contain no name of the parent, but their names often begin with it."""
+    text = 'g = Group("g"{})\nToy("{}-a", O(parent=g), size=1)\n'
+    world.up(text.format("", "g"))
+    assert urn("g-a", "toy:index:Group$toy:index:Toy") in world.state().resources
+    summary = world.up(text.format(', O(aliases=[pulumi.Alias(name="g")])', "h").replace('"g",', '"h",'))
+    assert ops(summary) == {"h": "same", "h-a": "same"}
+
+
+def test_a_component_moved_under_another_keeps_its_children(world: World) -> None:
+    """Types of parents are part of a URN; the alias of the parent gives the children theirs."""
+    world.up('g = Group("g")\nToy("x", O(parent=g))\n')
+    text = 'o = Group("o")\ng = Group("g", O(parent=o, aliases=[pulumi.Alias(parent=None)]))\nToy("x", O(parent=g))\n'
+    assert ops(world.up(text)) == {"o": "create", "g": "same", "x": "same"}
+
+
+def test_retain_on_delete_leaves_the_object_and_forgets_it(world: World) -> None:
+    """The state no longer has it; the cloud does."""
+    world.up('Toy("a", O(retain_on_delete=True))\n')
+    assert ops(world.up("")) == {"a": "delete"}
+    assert (world.names(), list(world.state().resources)) == (["a"], [urn("p-dev", "pulumi:pulumi:Stack")])
+
+
+def test_what_the_program_no_longer_names_is_deleted_in_reverse_order(world: World) -> None:
+    """A dependent goes before what it depends on."""
+    world.up(CHAIN + 'c = Toy("c", O(depends_on=[b]))\n')
+    summary = world.up("")
+    assert world.toys.log == ["delete c", "delete b", "delete a"]
+    assert summary.counts["delete"] == 3
+
+
+def test_a_failure_stops_dependents_and_deletes_nothing(world: World) -> None:
+    """The summary names the resource and the cause; what was done is recorded."""
+    world.up('Toy("old")\n')
+    summary = world.up('a = Toy("a")\nb = Toy("b", broken="no quota")\nToy("c", of=b.out)\n')
+    assert [(f.urn, f.cause) for f in summary.failures] == [(urn("b"), "broken: no quota")]
+    assert "c" not in ops(summary)
+    assert "old" in world.names()
+    assert ops(world.up('a = Toy("a")\nb = Toy("b")\nToy("c", of=b.out)\n'))["b"] == "create"
+    assert world.names() == ["a", "b", "c"]
+
+
+def test_what_is_under_way_when_another_fails_ends_and_is_recorded(world: World) -> None:
+    """A slow create that is not recorded would be an orphan."""
+    world.up('Toy("slow", slow=0.1)\nToy("bad", broken=1)\n')
+    assert urn("slow") in world.state().resources
+
+
+def test_independent_resources_are_made_side_by_side(world: World) -> None:
+    """Two creates of 0.2 s overlap; so do their deletions."""
+    text = "".join(f'Toy("t{n}", slow=0.2)\n' for n in range(6))
+    assert world.up(text).seconds < 0.9
+    assert len(world.names()) == 6
+    assert world.up(text.replace("0.2", "0.1"), parallel=1).counts["update"] == 6
+
+
+def test_an_unknown_type_and_an_option_that_is_not_honoured_are_named(world: World) -> None:
+    """A rehearsal that ignores an option would lie about the real run."""
+    cases = {
+        'pulumi.CustomResource("x:index:Y", "y", {})': "x:index:Y",
+        'Toy("a", O(deleted_with=Toy("b")))': "deletedWith",
+        'Toy("a", O(import_="1"))': "importId",
+        'Toy("a", O(replace_with=[Toy("b")]))': "replace_with",
+        'Toy("a", O(transforms=[lambda a: None]))': "transforms",
+        'Toy("a", O(hide_diffs=["x"]))': "hideDiffs",
+        'pulumi.StackReference("org/p/x")': "StackReference",
+        'pulumi.runtime.invoke("x:index:f", {})': "x:index:f",
+        'Toy("a", O(hooks=pulumi.ResourceHookBinding(before_create=[lambda a: None])))': "hooks",
+        'Toy("a")\nToy("a")': "two resources",
+    }
+    for text, word in cases.items():
+        summary = world.up(text)
+        assert summary.failures, text
+        assert word in summary.failures[0].cause, text
+
+
+def test_parents_dependencies_and_timeouts_are_recorded(world: World) -> None:
+    """Deletions happen without the program: everything they need is in the state."""
+    world.up('a = Toy("a")\nToy("b", O(parent=a, custom_timeouts=pulumi.CustomTimeouts(create="20m")), of=a.out)\n')
+    found = world.state().resources[urn("b", "toy:index:Toy$toy:index:Toy")]
+    assert (found.parent, found.dependencies) == (urn("a"), (urn("a"),))
+    assert (found.property_dependencies, found.timeouts) == ({"of": (urn("a"),)}, {"create": "20m"})
+
+
+def test_replace_and_target_name_what_is_touched(world: World) -> None:
+    """--replace forces one; --target leaves the others as they are, also those the program changed."""
+    text = 'a = Toy("a", size=1)\nb = Toy("b", size=1)\n'
+    world.up(text)
+    assert ops(world.up(replace=[urn("b")])) == {"a": "same", "b": "replace"}
+    changed = text.replace("size=1", "size=2") + 'Toy("c")\n'
+    assert ops(world.up(changed, target=[urn("a")])) == {"a": "update"}
+    assert ops(world.up(changed)) == {"a": "same", "b": "update", "c": "create"}
+    missing = world.up(target=[urn("nobody")])
+    assert "no resource has this URN" in missing.failures[0].cause
+
+
+def test_a_target_that_needs_what_is_left_out_says_so(world: World) -> None:
+    """As in the real engine: the missing one has to be named as well."""
+    summary = world.up('a = Toy("a")\nb = Toy("b", of=a.out)\n', target=[urn("b")])
+    assert "needs a" in summary.failures[0].cause
+
+
+def test_expect_no_changes_reports_changes_with_its_own_exit_code(world: World) -> None:
+    """Exit code 3, so that a second run can be a check."""
+    assert world.up(CHAIN, expect_no_changes=True).exit_code == 3
+    assert world.up(CHAIN, expect_no_changes=True).exit_code == 0
+
+
+def test_an_explicit_provider_hands_its_inputs_to_each_call(world: World) -> None:
+    """Also at deletion, when the program is not run."""
+    seen: list[object] = []
+    plain_delete = world.toys.delete
+
+    def delete(call, olds):  # type: ignore[no-untyped-def]
+        seen.append(call.provider["region"])
+        plain_delete(call, olds)
+
+    world.toys.delete = delete  # type: ignore[method-assign]
+    world.up('p = pulumi.ProviderResource("toy", "p", {"region": "R"})\nToy("a", O(provider=p))\n')
+    assert ops(world.up()) == {"p": "same", "a": "same"}
+    assert world.engine().destroy().exit_code == 0
+    assert seen == ["R"]
+
+
+def test_a_component_becoming_empty_is_deleted_after_its_children(world: World) -> None:
+    """Components have no verbs, yet they are steps."""
+    world.up('g = Group("g")\nToy("x", O(parent=g))\n')
+    assert [s.name for s in world.up("").steps if s.op == "delete"] == ["x", "g"]
