@@ -1,0 +1,1 @@
+"""Resource types of an OpenStack cloud, over openstacksdk."""
