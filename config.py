@@ -168,7 +168,7 @@ class OpenStackInfra(Model):
 
 
 class Machine(Model):
-    """A machine that you already have; nothing is created on it by this layer."""
+    """A machine that you already have: it is told its name, its neighbours, and nothing else."""
 
     role: Role = Field(description="server: control plane and data store (an odd number); agent: workloads")
     address: Address = Field(description="address at which SSH answers, from here or from the bastion")

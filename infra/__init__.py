@@ -87,6 +87,7 @@ class Infra(pulumi.ComponentResource):
         stack, under = self._args.stack, pulumi.ResourceOptions(parent=self)
         login = tls.PrivateKey("login-key", algorithm="ED25519", opts=under)
         self.private_key = login.private_key_openssh
+        host_keys = tls.PrivateKey("host-keys", algorithm="ED25519", opts=under)
         leases = {name: self._lease(infra, name) for name in infra.leases}
         hosts: list[Host] = []
         floating_ips: dict[str, pulumi.Output[str]] = {}
@@ -106,6 +107,7 @@ class Infra(pulumi.ComponentResource):
                     leases=leases,
                     network=network,
                     login_key=login.public_key_openssh,
+                    host_key_secret=host_keys.private_key_pem,
                 ),
                 here,
             )

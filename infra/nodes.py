@@ -6,14 +6,15 @@ No node depends on another of its role; all but the bastion are reached through 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import pulumi
 import pulumi_openstack as openstack
-import pulumi_tls as tls
 
 from config import Access, Node, Site, Volume
 from infra.cloud_init import host_firewall, user_data
+from infra.host_keys import host_key
 from infra.hosts import AttachedVolume, Host, Reach
 from infra.lease import BAREMETAL_FLAVOR, Lease
 from infra.marks import Marks
@@ -37,11 +38,16 @@ class NodesArgs:
     network: Network
     login_key: pulumi.Output[str]
     """OpenSSH public key of the stack."""
+    host_key_secret: pulumi.Output[str]
+    """What the host keys are derived from."""
 
 
-def zone_of(names: Sequence[str], node: str, given: str | None, zones: Sequence[str]) -> str | None:
-    """The zone of a node: its own, else round-robin in the order of the names, else the site's default."""
-    return given or (zones[sorted(names).index(node) % len(zones)] if zones else None)
+def zone_of(node: Node, zones: Sequence[str]) -> str | None:
+    """The zone of a node: its own, else the site's in turn, else the site's default.
+
+    The turn is the address's, so that another node coming or going moves nobody.
+    """
+    return node.zone or (zones[int(node.address) % len(zones)] if zones else None)
 
 
 def is_id(image: str) -> bool:
@@ -64,21 +70,21 @@ class Nodes(pulumi.ComponentResource):
         super().__init__("leasehold:infra:Nodes", name, None, opts)
         self._name, self._args = name, args
         self._marks = Marks(args.stack, ("leasehold:infra:Infra", "leasehold:infra:Nodes"))
-        keys = {n: self._host_key(n) for n in args.nodes}
+        user_data, host_keys = self._boot()
         outer = {n: self._outer_port(n) for n in args.nodes} if args.network.shared_network_id else {}
         inner = {n: self._inner_port(n) for n in args.nodes}
-        servers = {n: self._server(n, keys[n], [p[n] for p in (outer, inner) if p]) for n in args.nodes}
+        servers = {n: self._server(n, user_data[n], [p[n] for p in (outer, inner) if p]) for n in args.nodes}
         volumes = {v: self._volume(v) for v in args.volumes}
         self.floating_ip = self._floating_ip((outer or inner)[args.site.bastion])
         user = args.access.user
-        bastion = Reach(self.floating_ip, user, keys[args.site.bastion].public_key_openssh)
+        bastion = Reach(self.floating_ip, user, host_keys[args.site.bastion])
         self.hosts = tuple(
             Host(
                 name=n,
                 role=node.role,
                 site=args.site_name,
                 address=str(node.address),
-                reach=bastion if n == args.site.bastion else Reach(str(node.address), user, keys[n].public_key_openssh),
+                reach=bastion if n == args.site.bastion else Reach(str(node.address), user, host_keys[n]),
                 bastion=None if n == args.site.bastion else bastion,
                 labels=node.labels,
                 gpu=node.gpu,
@@ -112,8 +118,36 @@ class Nodes(pulumi.ComponentResource):
             replace_on_changes=replace_on_changes,
         )
 
-    def _host_key(self, name: str) -> tls.PrivateKey:
-        return tls.PrivateKey(f"{name}-host-key", algorithm="ED25519", opts=self._opts(name, "-host-key"))
+    def _boot(self) -> tuple[dict[str, pulumi.Output[str]], dict[str, pulumi.Output[str]]]:
+        """User data, a secret, and the public half of the host key, which is none, of every node."""
+        args = self._args
+        places = {n: (args.site_name, str(node.address)) for n, node in args.nodes.items()}
+
+        def render(name: str, known: list[str]) -> str:
+            secret, login_key = known
+            return user_data(host_key(secret, *places[name]), login_key=login_key, firewall=self._firewall(name))
+
+        def publish(name: str, secret: str) -> str:
+            return host_key(secret, *places[name]).public
+
+        known = pulumi.Output.all(args.host_key_secret, args.login_key)
+        # Read here only to publish what is public: an output of a secret would be a secret itself.
+        secret = pulumi.Output.unsecret(args.host_key_secret)
+        return (
+            {n: known.apply(partial(render, n)) for n in args.nodes},
+            {n: secret.apply(partial(publish, n)) for n in args.nodes},
+        )
+
+    def _firewall(self, name: str) -> str | None:
+        """The host's own, where the site has no security groups."""
+        if self._args.network.groups is not None:
+            return None
+        reached, access = name == self._args.site.bastion, self._args.access
+        return host_firewall(
+            private=self._args.site.private_cidr,
+            admin=access.admin_cidrs if reached else (),
+            public=access.public_cidrs if reached else (),
+        )
 
     def _outer_port(self, name: str) -> openstack.networking.Port:
         groups = self._args.network.groups
@@ -153,7 +187,7 @@ class Nodes(pulumi.ComponentResource):
         )
 
     def _server(
-        self, name: str, key: tls.PrivateKey, ports: list[openstack.networking.Port]
+        self, name: str, data: pulumi.Output[str], ports: list[openstack.networking.Port]
     ) -> openstack.compute.Instance:
         args, node = self._args, self._args.nodes[name]
         lease = args.leases[node.lease] if node.lease else None
@@ -170,31 +204,16 @@ class Nodes(pulumi.ComponentResource):
             image_id=node.image if is_id(node.image) else None,
             image_name=None if is_id(node.image) else node.image,
             networks=[openstack.compute.InstanceNetworkArgs(port=port.id) for port in ports],
-            availability_zone=zone_of(list(args.nodes), name, node.zone, args.site.zones),
+            availability_zone=zone_of(node, args.site.zones),
             config_drive=True,
-            user_data=self._user_data(name, key),
+            user_data=data,
             metadata=self._marks.metadata("openstack:compute/instance:Instance", name),
             opts=self._opts(
                 name,
                 minutes=BOOT_MINUTES[args.site.kind],
-                # The published provider resizes and rebuilds; a reserved flavor is another place, an image another machine.
+                # The published provider resizes and rebuilds in place; a reserved flavor is another place.
                 replace_on_changes=["flavorId", "flavorName", "imageId", "imageName"],
             ),
-        )
-
-    def _user_data(self, name: str, key: tls.PrivateKey) -> pulumi.Output[str]:
-        args = self._args
-        firewall = None
-        if args.network.groups is None:
-            firewall = host_firewall(
-                private=args.site.private_cidr,
-                admin=args.access.admin_cidrs if name == args.site.bastion else (),
-                public=args.access.public_cidrs if name == args.site.bastion else (),
-            )
-        return pulumi.Output.all(key.private_key_openssh, key.public_key_openssh, args.login_key).apply(
-            lambda keys: user_data(
-                name=name, host_key=keys[0], host_public_key=keys[1], login_key=keys[2], firewall=firewall
-            )
         )
 
     def _volume(self, name: str) -> openstack.blockstorage.Volume:

@@ -1,4 +1,4 @@
-"""The first command on every machine: wait until it has booted, and tell it its neighbours and its people."""
+"""The first command on every machine: wait until it has booted; tell it its name, its neighbours and its people."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,8 @@ if command -v cloud-init >/dev/null; then
       ;;
   esac
 fi
+echo "$name" | sudo tee /etc/hostname >/dev/null
+sudo hostname "$name"
 block='{ sed "/^# leasehold begin$/,/^# leasehold end$/d" "$1" 2>/dev/null || true
   echo "# leasehold begin"; cat; echo "# leasehold end"; } >"$1.leasehold"
   cat "$1.leasehold" >"$1"; rm "$1.leasehold"'

@@ -1,5 +1,6 @@
 """Records what the program registers: types, inputs, options, dependencies, secrecy."""
 
+import asyncio
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -55,7 +56,8 @@ class _Answers(mocks.Mocks):
             known = {"status": "ACTIVE", "start_date": "2026-11-21 00:00", "end_date": "2026-11-28 00:00"}
             out.update(known, reservation_id=f"reservation-{args.name}", flavor_id=f"flavor-{args.name}")
         if args.typ == "tls:index/privateKey:PrivateKey":
-            out["privateKeyOpenssh"] = {SECRET: "1b47061264138c4ac30d75fd1eb44270", "value": f"private-{args.name}"}
+            private = {SECRET: "1b47061264138c4ac30d75fd1eb44270", "value": f"private-{args.name}"}
+            out["privateKeyOpenssh"] = out["privateKeyPem"] = private
             out["publicKeyOpenssh"] = f"ssh-ed25519 {args.name}\n"
         if args.typ == "openstack:networking/floatingIp:FloatingIp":
             out["address"] = "129.114.0.1"
@@ -79,6 +81,8 @@ class _Monitor(mocks.MockMonitor):
 def run(build: Callable[[], None], *, preview: bool = False) -> Graph:
     """Run a program under the SDK's mocks; the collector is off, as in `__main__.py`."""
     graph = Graph()
+    # The SDK wants a current loop, and other tests of this process close theirs.
+    asyncio.set_event_loop(asyncio.new_event_loop())
     mocks.set_mocks(_Answers(), project="leasehold", stack=STACK, preview=preview, monitor=_Monitor(graph))
     gc.disable()
     try:

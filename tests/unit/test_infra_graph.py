@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from infra.host_keys import host_key
 from tests.environments import DELETE, changed, dev, hosts
 from tests.unit import graph as recorded
 from tests.unit.graph import Graph, Resource, is_secret, unwrapped
@@ -16,7 +17,6 @@ LEASE = "pulumi-python:dynamic/infra:Lease"
 VOLUME = "openstack:blockstorage/volume:Volume"
 ATTACH = "openstack:compute/volumeAttach:VolumeAttach"
 FLOATING_IP = "openstack:networking/floatingIp:FloatingIp"
-KEY = "tls:index/privateKey:PrivateKey"
 GROUP = "openstack:networking/secGroup:SecGroup"
 RULE = "openstack:networking/secGroupRule:SecGroupRule"
 NODE4 = {"role": "agent", "address": "192.168.1.20", "lease": "platform", "image": "CC-Ubuntu24.04"}
@@ -25,6 +25,11 @@ NODE4 = {"role": "agent", "address": "192.168.1.20", "lease": "platform", "image
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     return recorded.record(dev())
+
+
+def pinned(node: str) -> str:
+    """The public key that user data gives a node."""
+    return host_key("private-host-keys", "kvm", dev()["infra"]["nodes"][node]["address"]).public
 
 
 def depends_on(graph: Graph, resource: Resource) -> set[str]:
@@ -51,9 +56,9 @@ def test_every_connection_pins_its_host_keys_the_bastions_too(graph: Graph) -> N
     for name, command in commands.items():
         connection = unwrapped(command.inputs["connection"])
         node = name.removesuffix("-ready")
-        assert connection["hostKey"] == f"ssh-ed25519 {node}-host-key\n"
+        assert connection["hostKey"] == pinned(node)
         if node != "node1":
-            assert connection["proxy"]["hostKey"] == "ssh-ed25519 node1-host-key\n"
+            assert connection["proxy"]["hostKey"] == pinned("node1")
 
 
 def test_only_the_bastion_is_reached_directly(graph: Graph) -> None:
@@ -167,7 +172,6 @@ def test_adding_a_node_changes_nothing_of_the_others(graph: Graph) -> None:
     new = {urn for urn in larger.resources if urn not in graph.resources}
     assert {larger.resources[urn].name for urn in new} == {
         "node4",
-        "node4-host-key",
         "node4-inner",
         "node4-outer",
         "node4-ready",
@@ -184,7 +188,10 @@ def test_a_renamed_node_keeps_everything_through_aliases() -> None:
     node = dev()["infra"]["nodes"]["node2"]
     tree = changed(dev(), {"infra.nodes.node2": DELETE, "infra.nodes.worker": {**node, "formerly": ["node2"]}})
     graph = recorded.record(tree)
-    for suffix, kind in (("", INSTANCE), ("-inner", PORT), ("-outer", PORT), ("-host-key", KEY), ("-ready", COMMAND)):
+    before = recorded.record(dev()).one(INSTANCE, "node2").inputs
+    after = graph.one(INSTANCE, "worker").inputs
+    assert after["userData"] == before["userData"]
+    for suffix, kind in (("", INSTANCE), ("-inner", PORT), ("-outer", PORT), ("-ready", COMMAND)):
         aliases = graph.one(kind, f"worker{suffix}").request.aliases
         assert [alias.spec.name for alias in aliases] == [f"node2{suffix}"]
 
@@ -210,7 +217,7 @@ def test_servers_are_spread_over_the_zones_in_turn() -> None:
     """One zone's failure must leave a majority."""
     graph = recorded.record(changed(dev(), {"infra.sites.kvm.zones": ["a", "b", "c"]}))
     zones = {name: server.inputs["availabilityZone"] for name, server in graph.of(INSTANCE).items()}
-    assert [zones[f"node{n}"] for n in (1, 2, 3)] == ["b", "c", "a"]
+    assert sorted(zones[f"node{n}"] for n in (1, 2, 3)) == ["a", "b", "c"]
 
 
 def test_a_site_without_a_shared_network_gets_a_router() -> None:
@@ -303,4 +310,4 @@ def test_outputs_say_how_to_reach_every_machine(graph: Graph) -> None:
     assert by_name["node1"]["volumes"] == [{"name": "node1-data", "device": "/dev/vdb"}]
     assert graph.outputs["leases"]["gpu"]["extendable_from"] == "2026-11-26 00:00"
     assert "ProxyJump node1" in graph.outputs["ssh_config"]
-    assert "node3 ssh-ed25519 node3-host-key\n" in graph.outputs["known_hosts"]
+    assert f"node3 {pinned('node3')}\n" in graph.outputs["known_hosts"]

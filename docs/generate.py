@@ -1,0 +1,140 @@
+"""Writes the generated pages: docs/configuration.md from the models, docs/outputs.md from the outputs.
+
+Usage: python docs/generate.py [--check]; with --check it writes nothing and fails when a page is stale.
+"""
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+
+import config  # noqa: E402  the project's folder must be on the path first
+from outputs import StackOutputs  # noqa: E402
+
+SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
+    ("infra (kind: openstack)", "infra", config.OpenStackInfra),
+    ("A site", "infra.sites.NAME", config.Site),
+    ("A lease", "infra.leases.NAME", config.Lease),
+    ("A node", "infra.nodes.NAME", config.Node),
+    ("A volume", "infra.volumes.NAME", config.Volume),
+    ("Access", "infra.access", config.Access),
+    ("infra (kind: hosts)", "infra", config.HostsInfra),
+    ("A machine", "infra.machines.NAME", config.Machine),
+)
+NAMES = {"IPv4Network": "IPv4 CIDR", "IPv4Address": "IPv4 address", "datetime": "UTC time", "str": "text"}
+
+
+def kind(annotation: Any) -> str:
+    """A type in words."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return kind(args[0])
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in args)
+    if origin in (Union, UnionType):
+        return " or ".join(kind(arg) for arg in args if arg is not NoneType)
+    if origin is tuple:
+        return f"list of {kind(args[0])}"
+    if origin is dict:
+        return f"map of {kind(args[1])}"
+    name = getattr(annotation, "__name__", str(annotation))
+    return NAMES.get(name, name)
+
+
+def default(field: Any) -> str:
+    """A default in words."""
+    if field.is_required():
+        return "**required**"
+    if field.default in (None, PydanticUndefined):
+        return "none"
+    if field.default in ((), {}):
+        return "empty"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+def configuration() -> str:
+    """The configuration reference."""
+    lines = [
+        "# Configuration reference",
+        "",
+        "Generated from the models in `config.py` by `make docs`. Keys stand below `config:` in",
+        "`Pulumi.<stack>.yaml`, in the namespace `leasehold`; `Pulumi.dev.yaml` is a complete example.",
+        "",
+        "| key | kind | default | meaning |",
+        "|---|---|---|---|",
+        "| `leasehold:infra` | see below | **required** | where the machines come from |",
+        f"| `leasehold:{config.PRIVATE_KEY}` | secret text | none | login key for `kind: hosts`; "
+        f"`pulumi config set --secret {config.PRIVATE_KEY}` |",
+    ]
+    for title, path, model in SECTIONS:
+        lines += ["", f"## {title}", "", f"`{path}`: {(model.__doc__ or '').splitlines()[0]}", ""]
+        lines += ["| key | kind | default | meaning |", "|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            what = field.description or "see its section"
+            lines.append(f"| `{name}` | {kind(field.annotation)} | {default(field)} | {what} |")
+    return "\n".join(lines) + "\n"
+
+
+def outputs() -> str:
+    """The reference of the stack outputs."""
+    lines = [
+        "# Stack outputs",
+        "",
+        "Generated from `outputs.py` by `make docs`. They are the contract with other teams: a name is kept, or its",
+        "change is announced in the changelog.",
+        "",
+        "| output | secret | what it is |",
+        "|---|---|---|",
+    ]
+    for item in fields(StackOutputs):
+        secret = "yes" if item.metadata["secret"] else ""
+        lines.append(f"| `{item.name}` | {secret} | {item.metadata['description']} |")
+    lines += [
+        "",
+        "## Consume them from another stack",
+        "",
+        "```python",
+        "import pulumi",
+        "",
+        'platform = pulumi.StackReference("organization/leasehold/dev")',
+        'hosts = platform.require_output("hosts")',
+        'gpu_lease_end = platform.require_output("leases").apply(lambda leases: leases["gpu"]["end"])',
+        'login_key = platform.require_output("ssh_private_key")  # stays a secret',
+        "```",
+        "",
+        "## Log in to a machine",
+        "",
+        "```sh",
+        "umask 077",
+        "pulumi stack output ssh_private_key --show-secrets > ~/.ssh/leasehold-dev",
+        "pulumi stack output known_hosts > ~/.ssh/leasehold-dev.known_hosts",
+        "pulumi stack output ssh_config > ~/.ssh/leasehold-dev.config",
+        "ssh -F ~/.ssh/leasehold-dev.config node2",
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write the pages, or compare them."""
+    stale = []
+    for name, text in (("configuration.md", configuration()), ("outputs.md", outputs())):
+        page = DOCS / name
+        if "--check" in sys.argv:
+            stale += [name] if not page.exists() or page.read_text() != text else []
+        else:
+            page.write_text(text)
+    if stale:
+        print(f"stale: {', '.join(stale)}; run: make docs", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
