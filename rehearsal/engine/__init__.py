@@ -25,7 +25,7 @@ from rehearsal.engine.secrets import Redactor
 from rehearsal.engine.state import State, lock
 from rehearsal.engine.values import Secret, plain
 from rehearsal.paths import Root
-from rehearsal.protocol import Call, Props, Provider
+from rehearsal.protocol import Call, Props, Provider, Unknown
 
 __all__ = [
     "BadInput",
@@ -177,7 +177,7 @@ def _outputs(state: State, show_secrets: bool) -> dict[str, Any]:
 
 
 def _hidden(value: Any) -> Any:
-    if isinstance(value, Secret):
+    if isinstance(value, Secret | Unknown):
         return repr(value)
     if isinstance(value, dict):
         return {key: _hidden(item) for key, item in value.items()}

@@ -1,0 +1,57 @@
+# One door to everything; `make` lists it.
+ENV ?= dev
+PYTHON := .venv/bin/python
+SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
+REHEARSAL := $(SUDO) $(PYTHON) -m rehearsal --stack $(ENV)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test rehearse rehearse-down preview destroy bench docs lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## install what the project needs into its own folder, and missing programs by apt
+	@rehearsal/system-packages.sh
+
+.venv/.ready: requirements.lock
+	@rehearsal/system-packages.sh
+	@[ -x $(PYTHON) ] || python3 -m venv .venv
+	@.venv/bin/pip install -q --require-hashes -r requirements.lock
+	@touch $@
+
+check: setup ## lint, types and unit tests: no root, no network, about a minute
+	@$(PYTHON) -m ruff format --check -q
+	@$(PYTHON) -m ruff check -q
+	@$(PYTHON) -m mypy
+	@$(PYTHON) docs/generate.py --check
+	@$(PYTHON) -m pytest -q
+
+test: check ## every test, the rehearsal's included
+	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal --durations=15
+
+rehearse: setup ## deploy Pulumi.dev.yaml (ENV=name: another) on this computer; leaves it running
+	@$(REHEARSAL) rehearse
+
+rehearse-down: setup ## end everything that a rehearsal started; what it made is kept for the next one
+	@$(REHEARSAL) cloud down
+
+preview: setup ## what a deployment would change (ENV=name); touches nothing
+	@$(REHEARSAL) preview
+
+destroy: setup ## remove everything that the rehearsed stack made
+	@$(REHEARSAL) destroy
+
+bench: setup ## graph building against its goals, as ratios
+	@$(PYTHON) -m tests.bench
+
+docs: setup ## write the generated pages: configuration and outputs
+	@$(PYTHON) docs/generate.py
+
+lock: ## renew the lock files after a change of pyproject.toml or of the cloud's requirements
+	@.venv/bin/uv pip compile -q pyproject.toml --extra rehearsal --extra dev --generate-hashes --no-header \
+		--no-emit-index-url --python-version 3.11 -o requirements.lock
+	@.venv/bin/uv pip compile -q rehearsal/cloud/requirements.in --universal --generate-hashes --no-header \
+		--no-emit-index-url --python-version 3.11 -o rehearsal/cloud/requirements.lock
+
+clean: rehearse-down ## remove everything the project installed and made in its folder
+	@$(SUDO) rm -rf .rehearsal .venv

@@ -1,0 +1,350 @@
+"""The commands of a rehearsal. Exit codes: 0 done, 1 a resource failed, 2 bad input, 3 changes where none were
+expected, 130 interrupted.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rehearsal import report
+from rehearsal.cloud import Cloud, CloudError, plan
+from rehearsal.engine import Engine, EngineError, Summary, Terminal, totals
+from rehearsal.engine.dynamic import Dynamic
+from rehearsal.environment import EnvironmentFile, Unreadable
+from rehearsal.paths import PROJECT, Root
+from rehearsal.protocol import Provider
+from rehearsal.providers import INVOKES, RESOURCES
+from rehearsal.pulumi_cli import NoCli, PulumiCli
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:dynamic/infra:Lease": Dynamic()}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line. The common options stand before or after the command."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--stack", help="name of the stack (default dev)")
+    common.add_argument("--config-file", type=Path, help="environment file (default Pulumi.<stack>.yaml)")
+    common.add_argument("--root", type=Path, help="folder of the rehearsal (default .rehearsal)")
+    common.add_argument("--engine", choices=("own", "pulumi"), help="own (default), or the pulumi CLI on PATH")
+    top = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__, parents=[common])
+    commands = top.add_subparsers(dest="command", required=True)
+
+    cloud = commands.add_parser("cloud", parents=[common], help="the local cloud itself")
+    cloud.add_argument("action", choices=("up", "down", "reset", "status"))
+    changes = argparse.ArgumentParser(add_help=False)
+    changes.add_argument("--replace", action="append", default=[], metavar="URN", help="replace this resource")
+    changes.add_argument("--target", action="append", default=[], metavar="URN", help="only this resource")
+    preview = commands.add_parser("preview", parents=[common, changes], help="what `up` would change; changes nothing")
+    preview.add_argument("--json", action="store_true")
+    preview.add_argument("--refresh", action="store_true", help="compare with what is there, not with the record")
+    up = commands.add_parser("up", parents=[common, changes], help="make it so; starts the cloud if need be")
+    up.add_argument("--expect-no-changes", action="store_true", help="exit code 3 if anything changed")
+    up.add_argument("--parallel", type=int, default=16, metavar="N", help="resources under way at a time")
+    commands.add_parser("rehearse", parents=[common], help="up, then the outputs and the report")
+    destroy = commands.add_parser("destroy", parents=[common], help="remove everything the stack made")
+    destroy.add_argument(
+        "--keep-protected", action="store_true", help="refuse, as pulumi does, while data is protected"
+    )
+    commands.add_parser("refresh", parents=[common], help="record what is there")
+    outputs = commands.add_parser("outputs", parents=[common], help="what other teams consume")
+    outputs.add_argument("--json", action="store_true")
+    outputs.add_argument("--show-secrets", action="store_true")
+    shown = commands.add_parser("report", parents=[common], help="what was real, and what stood in")
+    shown.add_argument("--json", action="store_true")
+    return top
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """One stack of one rehearsal, and the commands on it. Each returns an exit code."""
+
+    root: Root
+    stack: str
+    config_file: Path
+    use_cli: bool
+    console: Console
+
+    @cached_property
+    def file(self) -> EnvironmentFile:
+        """The environment file."""
+        return EnvironmentFile.read(self.config_file)
+
+    @cached_property
+    def cloud(self) -> Cloud:
+        """The local cloud of this root."""
+        begin = time.monotonic()
+
+        def progress(text: str) -> None:
+            self.console.print(f"[dim]{time.monotonic() - begin:6.1f} s  {text}[/]")
+
+        return Cloud(self.root, progress)
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report of the last run is kept."""
+        return self.root.stacks / f"{self.stack}.report.json"
+
+    def engine(self) -> Engine:
+        """Our own engine on this stack."""
+        return Engine(
+            self.root,
+            self.stack,
+            self.config_file,
+            PROJECT,
+            PROVIDERS,
+            INVOKES,
+            passphrase(self.root),
+            Terminal(self.console),
+        )
+
+    def cli(self) -> PulumiCli:
+        """The real engine on this stack."""
+        passphrase(self.root)  # made now, if there is none: the CLI reads its file
+        return PulumiCli(self.root, self.stack, self.config_file)
+
+    # -- commands ----------------------------------------------------------------------------------------------
+
+    def cloud_command(self, action: str) -> int:
+        """Start, end, empty or show the local cloud."""
+        if action == "up":
+            self.cloud.up(plan(self.file.config))
+        elif action == "down":
+            self.cloud.down()
+        elif action == "reset":
+            self.cloud.reset()
+        if action in ("up", "status"):
+            report.Report(self.stack, "own", tuple(self.cloud.status())).show(self.console)
+        return DONE
+
+    def up(self, options: argparse.Namespace) -> int:
+        """Deploy."""
+        if not self.prepare():
+            return BAD_INPUT
+        if self.use_cli:
+            begin = time.monotonic()
+            words = [*flags("--replace", options.replace), *flags("--target", options.target)]
+            words += ["--expect-no-changes"] if options.expect_no_changes else []
+            code = self.cli().run("up", "--yes", "--parallel", str(options.parallel), *words)
+            report.of_cli(self.stack, self.parts(), time.monotonic() - begin).save(self.report_path)
+            return code
+        summary = self.engine().up(
+            parallel=options.parallel,
+            replace=options.replace,
+            target=options.target,
+            expect_no_changes=options.expect_no_changes,
+        )
+        report.of_run(self.stack, self.parts(), summary).save(self.report_path)
+        return self.conclude(summary, "up")
+
+    def rehearse(self, options: argparse.Namespace) -> int:
+        """Deploy, then show what others get and what was real."""
+        options.replace, options.target, options.expect_no_changes, options.parallel = [], [], False, 16
+        code = self.up(options)
+        if code == DONE:
+            self.outputs(as_json=False, show_secrets=False)
+        if found := report.Report.load(self.report_path):
+            found.show(self.console)
+        return code
+
+    def preview(self, options: argparse.Namespace) -> int:
+        """Show what would change."""
+        # What is printed as JSON must be JSON alone.
+        if not self.prepare(quiet=options.json):
+            return BAD_INPUT
+        if self.use_cli:
+            words = [*flags("--replace", options.replace), *flags("--target", options.target)]
+            words += ["--json"] if options.json else ["--diff"]
+            return self.cli().run("preview", *words, *([] if options.refresh else ["--refresh=false"]))
+        engine = self.engine() if not options.json else self.quiet().engine()
+        planned = engine.preview(refresh=options.refresh, replace=options.replace, target=options.target)
+        if options.json:
+            print(json.dumps(planned.to_json(), indent=1))
+            return planned.exit_code
+        return self.conclude(planned, "preview")
+
+    def destroy(self, options: argparse.Namespace) -> int:
+        """Remove everything; a rehearsal's data are throw-away, so protection is taken off first."""
+        if self.file.needs_cloud:
+            self.start_cloud()
+        if self.use_cli:
+            return self.cli().run("destroy", "--yes") if options.keep_protected else self.cli().destroy([])
+        engine = self.engine()
+        if not options.keep_protected and (found := engine.unprotect()):
+            self.console.print(f"[dim]unprotected {len(found)} resources (for real: pulumi state unprotect --all)[/]")
+        return self.conclude(engine.destroy(), "destroy")
+
+    def refresh(self) -> int:
+        """Record what is there."""
+        if self.file.needs_cloud:
+            self.start_cloud()
+        if self.use_cli:
+            return self.cli().run("refresh", "--yes")
+        return self.conclude(self.engine().refresh(), "refresh")
+
+    def outputs(self, *, as_json: bool, show_secrets: bool) -> int:
+        """Print the stack outputs."""
+        if self.use_cli:
+            options = (["--json"] if as_json else []) + (["--show-secrets"] if show_secrets else [])
+            return self.cli().outputs(options)
+        found = self.engine().outputs(show_secrets)
+        if as_json:
+            print(json.dumps(found, indent=1))
+            return DONE
+        for name, value in found.items():
+            self.console.print(f"[bold]{name}[/]")
+            self.console.print(render(value), markup=False, highlight=False, soft_wrap=True)
+        return DONE
+
+    def report(self, *, as_json: bool) -> int:
+        """Print what was real and what stood in, at the last `up`."""
+        found = report.Report.load(self.report_path)
+        if found is None:
+            self.console.print(f"stack {self.stack} was not deployed here yet; run: make rehearse ENV={self.stack}")
+            return BAD_INPUT
+        if as_json:
+            print(json.dumps(found.to_json(), indent=1))
+        else:
+            found.show(self.console)
+        return DONE
+
+    # -- steps -------------------------------------------------------------------------------------------------
+
+    def prepare(self, *, quiet: bool = False) -> bool:
+        """Refuse what can be refused without a cloud, then start the cloud; True when the program may run.
+
+        With a cloud that runs already, the program says everything at once, the site's own objections included.
+        """
+        problems = list(self.file.duplicates())
+        if not self.file.needs_cloud:
+            isolate({})
+        elif not self.running():
+            problems = self.file.problems()
+        if problems:
+            print_problems([str(problem) for problem in sorted(set(problems))])
+            return False
+        if self.file.needs_cloud:
+            (self.quiet() if quiet else self).start_cloud()
+        return True
+
+    def running(self) -> bool:
+        """Whether the cloud of this root runs."""
+        return any("; runs" in part.reason for part in self.cloud.status())
+
+    def start_cloud(self) -> None:
+        """Make the cloud run with what the environment file names, and point the program to it."""
+        self.cloud.up(plan(self.file.config))
+        isolate(self.cloud.environment())
+
+    def quiet(self) -> "Rehearsal":
+        """The same, printing to standard error."""
+        return Rehearsal(self.root, self.stack, self.config_file, self.use_cli, Console(stderr=True, highlight=False))
+
+    def parts(self) -> list[Any]:
+        """Parts of the cloud, where one is needed."""
+        return self.cloud.status() if self.file.needs_cloud else []
+
+    def conclude(self, summary: Summary, command: str) -> int:
+        """Say how it ended."""
+        self.console.print(f"[bold]{command}[/]: {totals(summary)}")
+        for failure in summary.failures:
+            print(f"error: {failure.urn}: {failure.cause}", file=sys.stderr)
+        if summary.failures:
+            print(f"nothing is lost: mend the cause, then run `{command}` again", file=sys.stderr)
+        if command in ("up", "preview") and not summary.changed and summary.exit_code == DONE:
+            self.console.print("nothing changed" if command == "up" else "nothing would change")
+        return summary.exit_code
+
+
+def render(value: Any) -> str:
+    """An output for people: text as it is, everything else as indented JSON."""
+    return value.rstrip("\n") if isinstance(value, str) else json.dumps(value, indent=1)
+
+
+def flags(name: str, values: Sequence[str]) -> list[str]:
+    """Repeat an option for every value."""
+    return [word for value in values for word in (name, value)]
+
+
+def print_problems(lines: Sequence[str]) -> None:
+    """Bad input, one line each."""
+    print(f"error: {len(lines)} problem(s) in the environment (keys: docs/configuration.md):", file=sys.stderr)
+    for line in lines:
+        print(f"  {line}", file=sys.stderr)
+
+
+def isolate(environment: dict[str, str]) -> None:
+    """Point openstacksdk at the rehearsed cloud only: a login of the user's own must never be used here."""
+    for name in [name for name in os.environ if name.startswith("OS_")]:
+        del os.environ[name]
+    os.environ.update(environment)
+
+
+def passphrase(root: Root) -> str:
+    """The passphrase of the states in this root: Pulumi's variables, else one made once, in a file of the owner's."""
+    given = os.environ.get("PULUMI_CONFIG_PASSPHRASE")
+    if given:
+        return given
+    file = Path(os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE") or root.path / "passphrase")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(secrets.token_urlsafe(32))
+    return file.read_text().strip()
+
+
+def run(rehearsal: Rehearsal, options: argparse.Namespace) -> int:
+    """Do one command."""
+    match options.command:
+        case "cloud":
+            return rehearsal.cloud_command(options.action)
+        case "outputs":
+            return rehearsal.outputs(as_json=options.json, show_secrets=options.show_secrets)
+        case "report":
+            return rehearsal.report(as_json=options.json)
+        case "refresh":
+            return rehearsal.refresh()
+        case _:
+            code: int = getattr(rehearsal, options.command)(options)
+            return code
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Read the command line, do the command, say what went wrong in a sentence."""
+    options = parser().parse_args(words)
+    stack = getattr(options, "stack", "dev")
+    given = getattr(options, "root", None)
+    rehearsal = Rehearsal(
+        root=Root(given.resolve()) if given else Root.default(),
+        stack=stack,
+        config_file=getattr(options, "config_file", PROJECT / f"Pulumi.{stack}.yaml").resolve(),
+        use_cli=getattr(options, "engine", "own") == "pulumi",
+        console=Console(highlight=False, soft_wrap=True),
+    )
+    try:
+        return run(rehearsal, options)
+    except KeyboardInterrupt:
+        print("interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    except (Unreadable, NoCli) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except (EngineError, CloudError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", FAILED)
+    except Exception as error:
+        # The program refused its input: config.BadEnvironment, which another import of config may have defined.
+        if getattr(error, "exit_code", None) == BAD_INPUT:
+            print(f"error: {error}", file=sys.stderr)
+            return BAD_INPUT
+        raise

@@ -1,0 +1,81 @@
+"""An environment file as it is rehearsed: read once, unchanged, with the mistakes that YAML hides."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import config
+from config import PROJECT, Problem
+from infra import rules
+
+
+class Unreadable(Exception):  # noqa: N818  a state of the file
+    """The file cannot be used at all. The text says why."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML and remembers keys that are given twice: YAML takes the last one without a word."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.twice: list[tuple[str, int]] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; note the second place of every key."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                self.twice.append((str(key.value), key.start_mark.line + 1))
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+@dataclass(frozen=True)
+class EnvironmentFile:
+    """One Pulumi.<stack>.yaml."""
+
+    path: Path
+    config: dict[str, Any]
+    """The `config` mapping, as written."""
+    twice: tuple[tuple[str, int], ...] = ()
+    """Keys given twice, with the line of the second."""
+
+    @classmethod
+    def read(cls, path: Path) -> "EnvironmentFile":
+        """Read a file; raises Unreadable."""
+        try:
+            loader = _Loader(path.read_text())
+            data = loader.get_single_data()
+        except OSError as error:
+            raise Unreadable(f"{path}: {error.strerror}; name another with --config-file or --stack") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise Unreadable(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        found = data.get("config") if isinstance(data, dict) else None
+        if not isinstance(found, dict):
+            raise Unreadable(f"{path} has no `config` mapping; Pulumi.dev.yaml shows one")
+        return cls(path, found, tuple(loader.twice))
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The program's part, without the namespace of its keys."""
+        prefix = f"{PROJECT}:"
+        return {key.removeprefix(prefix): value for key, value in self.config.items() if key.startswith(prefix)}
+
+    @property
+    def needs_cloud(self) -> bool:
+        """Whether anything is to be made at an OpenStack site."""
+        infra = self.tree.get("infra")
+        return not (isinstance(infra, dict) and infra.get("kind") == "hosts")
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with it, as far as that can be said without a cloud."""
+        tree = {name: value for name, value in self.tree.items() if name in config.Environment.model_fields}
+        return [*self.duplicates(), *config.validate(tree, [rules.check])[1]]
+
+    def duplicates(self) -> Iterator[Problem]:
+        """Keys given twice; the real CLI refuses such a file too."""
+        for key, line in self.twice:
+            yield Problem(key, f"(line {line})", "given twice", "keep one")
