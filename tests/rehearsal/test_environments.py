@@ -1,0 +1,99 @@
+"""Other environments than the shipped one: two sites with bare metal, and machines that exist already."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rehearsal.cloud import Cloud
+from rehearsal.paths import Root
+from tests.environments import changed
+from tests.rehearsal.conftest import Stack, small, ssh_of
+
+
+def two_sites() -> dict[str, Any]:
+    """A node at KVM@TACC, and a GPU node on bare metal at CHI@UC."""
+    return changed(
+        small(),
+        {
+            "infra.sites.uc": {
+                "kind": "baremetal",
+                "region": "CHI@UC",
+                "private_cidr": "10.20.0.0/24",
+                "bastion": "metal",
+            },
+            "infra.leases.metal": {"site": "uc", "node_type": "gpu_rtx_6000", "hours": 24},
+            "infra.nodes.node1.site": "kvm",
+            "infra.nodes.metal": {
+                "role": "agent",
+                "address": "10.20.0.11",
+                "lease": "metal",
+                "image": "CC-Ubuntu24.04-CUDA",
+                "gpu": True,
+            },
+            "infra.volumes.node1-data.site": "kvm",
+        },
+    )
+
+
+def test_two_sites_and_existing_machines_are_deployed(root: Root, cloud: Cloud, tmp_path: Path) -> None:
+    """Both kinds of lease, a router, a host firewall; then the same machines once more, as somebody's own."""
+    cloud.reset()
+    before = cloud.inventory()
+    stack = Stack(root, "two", tmp_path / "Pulumi.two.yaml")
+    stack.write(two_sites())
+    stack.run("up")
+    assert {lease["status"] for lease in cloud.inventory()["leases"]} == {"ACTIVE"}
+    ssh = ssh_of(stack)
+    assert {ssh.run(name, "hostname") for name in ("node1", "metal")} == {"node1", "metal"}
+    assert "policy drop" in ssh.run("metal", "sudo nft list ruleset")
+    assert "nothing changed" in stack.run("up", "--expect-no-changes").out
+
+    outputs = stack.outputs()
+    machines = {
+        host["name"]: {
+            "role": "server" if host["name"] == "node1" else "agent",
+            "address": host["ssh_host"],
+            "private_address": host["address"],
+            "host_key": host["host_key"].strip(),
+        }
+        for host in outputs["hosts"]
+    }
+    own = Stack(root, "own", tmp_path / "Pulumi.own.yaml")
+    key = ssh.config.with_name("key")
+    own.write({"infra": {"kind": "hosts", "machines": machines, "private_key_file": str(key)}})
+    done = own.run("up")
+    assert done.names("create") >= {"Command node1-ready", "Command metal-ready"}
+    assert not [name for name in done.names("create") if name.startswith(("Instance", "Network"))]
+    assert {host["name"] for host in own.outputs()["hosts"]} == {"node1", "metal"}
+    assert "nothing changed" in own.run("up").out
+    own.run("destroy")
+
+    stack.run("destroy")
+    assert cloud.inventory() == before
+
+
+def test_the_command_line_keeps_its_promises(root: Root, cloud: Cloud, tmp_path: Path) -> None:
+    """Exit codes, JSON that is JSON, and a report of what was real."""
+    cloud.reset()
+    stack = Stack(root, "cli", tmp_path / "Pulumi.cli.yaml")
+    assert "not YAML" in broken(stack, "config: [").err
+    assert "given twice" in broken(stack, "config:\n  leasehold:infra: {}\n  leasehold:infra: {}\n").err
+    assert stack.run("report", code=2).code == 2
+    stack.write(small())
+    unexpected = stack.run("up", "--expect-no-changes", code=3)
+    assert unexpected.count("create") > 0
+    assert json.loads(stack.run("preview", "--json").out)["counts"].keys() == {"same"}
+    report = json.loads(stack.run("report", "--json").out)
+    kinds = {part["name"]: part["kind"] for part in report["parts"]}
+    assert kinds["engine"] == "stand-in"
+    assert kinds["machines"] == "stand-in"
+    assert kinds["keystone"] == "real"
+    refused = stack.run("destroy", "--keep-protected", code=1)
+    assert "protect" in refused.out + refused.err
+    stack.run("destroy")
+
+
+def broken(stack: Stack, text: str) -> Any:
+    """Try an environment file with this text."""
+    stack.file.write_text(text)
+    return stack.run("up", code=2)

@@ -1,0 +1,93 @@
+"""SIGKILL in the middle: the next `up` converges by itself, and nothing is there twice or left over."""
+
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal.cloud import Cloud
+from rehearsal.paths import Root
+from tests.rehearsal.conftest import Stack, small
+
+STEPS = 24
+"""Lines that a whole `up` of the small environment prints, one for each resource."""
+SEED = 20261121
+KILLS = sorted(random.Random(SEED).sample(range(2, STEPS), 10))  # noqa: S311  a reproducible choice, no secret
+
+
+@pytest.fixture
+def stack(root: Root, cloud: Cloud, tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(root, "kill", tmp_path / "Pulumi.kill.yaml")
+    stack.write(small())
+    cloud.reset()
+    yield stack
+    stack.state.unlink(missing_ok=True)
+    cloud.reset()
+
+
+def marked(cloud: Cloud) -> Counter[str]:
+    """How often each resource exists in the cloud, by its mark."""
+    found: Counter[str] = Counter()
+    for kind, objects in cloud.inventory().items():
+        for thing in objects:
+            mark = thing["metadata"]["leasehold-urn"] if kind in ("servers", "volumes") else thing.get("description")
+            if str(mark).startswith("urn:"):
+                found[str(mark)] += 1
+    return found
+
+
+def size(inventory: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
+    return {kind: len(objects) for kind, objects in inventory.items()}
+
+
+def kill_after(stack: Stack, lines: int, *words: str) -> int:
+    """Start a command and kill it, and all it started, when it has reported so many steps; lines seen."""
+    running = stack.start(*words)
+    assert running.stdout is not None
+    seen = 0
+    for line in running.stdout:
+        seen += line.lstrip().startswith(("+ create", "- delete"))
+        if seen >= lines:
+            os.killpg(running.pid, signal.SIGKILL)
+            break
+    running.communicate(timeout=60)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def whole(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """What an undisturbed `up` makes."""
+    stack = Stack(root, "kill", tmp_path_factory.mktemp("whole") / "Pulumi.kill.yaml")
+    stack.write(small())
+    cloud.reset()
+    done = stack.run("up")
+    assert done.count("create") >= STEPS
+    made = size(cloud.inventory())
+    stack.state.unlink()
+    return made
+
+
+@pytest.mark.parametrize("lines", KILLS)
+def test_an_up_that_was_killed_converges_in_the_next_one(
+    stack: Stack, cloud: Cloud, whole: dict[str, int], lines: int
+) -> None:
+    """Ten random steps, seeded. The killed run may have made what its state does not know."""
+    assert kill_after(stack, lines, "up") == lines
+    stack.run("up")
+    assert size(cloud.inventory()) == whole
+    assert set(marked(cloud).values()) == {1}
+    assert "nothing changed" in stack.run("up", "--expect-no-changes").out
+
+
+def test_a_destroy_that_was_killed_leaves_nothing_after_the_next_one(stack: Stack, cloud: Cloud) -> None:
+    """Deletions are recorded before they are asked for."""
+    before = cloud.inventory()
+    stack.run("up")
+    kill_after(stack, 6, "destroy")
+    stack.run("destroy")
+    assert cloud.inventory() == before
