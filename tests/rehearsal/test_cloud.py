@@ -134,14 +134,17 @@ def reaches(address: str, port: int, space: str | None = None) -> bool:
 def cloud() -> Iterator[Cloud]:
     if os.geteuid() != 0:
         pytest.skip("the local cloud needs root")
-    given = os.environ.get("LEASEHOLD_TEST_ROOT")
-    made = Cloud(Root(Path(given) if given else PROJECT / ".rehearsal-test"), lambda _: None)
+    # A root of its own: these tests kill and end what the others use, and the two must not disturb each other.
+    given = os.environ.get("LEASEHOLD_TEST_ROOT") or str(PROJECT / ".rehearsal-test")
+    root = Root(Path(f"{given}-cloud"))
+    made = Cloud(root, lambda _: None)
     made.up(dev_plan())
     made.reset()
     yield made
     made.up(dev_plan())  # whatever the last test has left
     made.reset()
     made.down()
+    subprocess.run(["rm", "-rf", "--one-file-system", str(root.path)], check=True)
 
 
 @pytest.fixture(scope="module")

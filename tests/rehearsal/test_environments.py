@@ -1,10 +1,12 @@
 """Other environments than the shipped one: two sites with bare metal, and machines that exist already."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
-from rehearsal.cloud import Cloud
+from rehearsal.cloud import Cloud, plan
 from rehearsal.paths import Root
 from tests.environments import changed
 from tests.rehearsal.conftest import Stack, small, ssh_of
@@ -70,6 +72,25 @@ def test_two_sites_and_existing_machines_are_deployed(root: Root, cloud: Cloud, 
 
     stack.run("destroy")
     assert cloud.inventory() == before
+
+
+def test_two_rehearsals_do_not_disturb_each_other(root: Root, cloud: Cloud) -> None:
+    """Two checkouts on one computer: own ports, namespaces, databases; the end of one is nothing to the other."""
+    site = plan({"leasehold:infra": small()["infra"]})
+    before, links = cloud.inventory(), sorted(os.listdir("/sys/class/net"))
+    other = Cloud(Root(root.path.with_name(f"{root.path.name}-other")), lambda _: None)
+    try:
+        other.up(site)
+        assert other.environment() != cloud.environment()
+        assert not any(other.inventory().values())
+        assert len(os.listdir("/sys/class/net")) == len(links) + 1
+        other.reset()
+        assert cloud.inventory() == before
+    finally:
+        other.down()
+    assert sorted(os.listdir("/sys/class/net")) == links
+    assert cloud.inventory() == before
+    subprocess.run(["rm", "-rf", "--one-file-system", str(root.path.with_name(f"{root.path.name}-other"))], check=True)
 
 
 def test_the_command_line_keeps_its_promises(root: Root, cloud: Cloud, tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """Every OpenStack type against a running cloud: create, read without a difference, update, find, delete, delete again.
 
-Needs the rehearsal's cloud (`python -m rehearsal cloud up`): OS_CLIENT_CONFIG_FILE and OS_CLOUD name it.
+The cloud of the whole run (conftest.py) is emptied first.
 """
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rehearsal.cloud import Cloud
 from rehearsal.protocol import Call, Props, ProviderError, Result
 from rehearsal.providers import INVOKES, RESOURCES, TIMEOUTS
 from rehearsal.providers.openstack.connection import connect
@@ -31,9 +31,9 @@ GET_NETWORK = "openstack:networking/getNetwork:getNetwork"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _cloud() -> None:
-    if not (os.environ.get("OS_CLIENT_CONFIG_FILE") and os.environ.get("OS_CLOUD")):
-        pytest.skip("no cloud: set OS_CLIENT_CONFIG_FILE and OS_CLOUD (python -m rehearsal cloud up)")
+def _cloud(cloud: Cloud) -> None:
+    """Run on an empty cloud."""
+    cloud.reset()
 
 
 RUN = f"providers-{secrets.token_hex(3)}"
