@@ -25,6 +25,20 @@ def hosts() -> dict[str, Any]:
     return {"infra": {"kind": "hosts", "machines": {"one": machine, "two": agent}, "private_key_file": "/dev/null"}}
 
 
+def two_sites() -> dict[str, Any]:
+    """The shipped environment with its GPU node on bare metal at a second site."""
+    site = {"kind": "baremetal", "region": "CHI@UC", "private_cidr": "10.20.0.0/24", "bastion": "gpu1"}
+    return changed(
+        dev(),
+        {
+            "infra.sites.uc": site,
+            "infra.leases.gpu": {"site": "uc", "node_type": "gpu_rtx_6000", "hours": 24},
+            "infra.nodes.gpu1.address": "10.20.0.11",
+            **{f"infra.volumes.node{n}-data.site": "kvm" for n in (1, 2, 3)},
+        },
+    )
+
+
 def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy with values set, or taken out, at dotted paths."""
     copied: dict[str, Any] = copy.deepcopy(dict(tree))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import config
 from infra import rules
-from tests.environments import DELETE, changed, dev, hosts
+from tests.environments import DELETE, changed, dev, hosts, two_sites
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "invalid_environments.yaml").read_text())
 
@@ -34,21 +34,7 @@ def test_an_environment_of_existing_machines_is_accepted() -> None:
 
 def test_an_environment_with_two_sites_is_accepted() -> None:
     """Seed 000 spreads over KVM@TACC and CHI@UC."""
-    tree = changed(
-        dev(),
-        {
-            "infra.sites.uc": {
-                "kind": "baremetal",
-                "region": "CHI@UC",
-                "private_cidr": "10.20.0.0/24",
-                "bastion": "gpu1",
-            },
-            "infra.leases.gpu": {"site": "uc", "node_type": "gpu_rtx_6000", "hours": 24},
-            "infra.nodes.gpu1.address": "10.20.0.11",
-            **{f"infra.volumes.node{n}-data.site": "kvm" for n in (1, 2, 3)},
-        },
-    )
-    assert problems(tree) == []
+    assert problems(two_sites()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 """Invariants of the graph that the infra layer registers."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from infra.host_keys import host_key
-from tests.environments import DELETE, changed, dev, hosts
+from tests.environments import DELETE, changed, dev, hosts, two_sites
 from tests.unit import graph as recorded
 from tests.unit.graph import Graph, Resource, is_secret, unwrapped
 
@@ -235,26 +234,9 @@ def test_a_site_without_a_shared_network_gets_a_router() -> None:
     ]
 
 
-def metal() -> dict[str, Any]:
-    return changed(
-        dev(),
-        {
-            "infra.sites.uc": {
-                "kind": "baremetal",
-                "region": "CHI@UC",
-                "private_cidr": "10.20.0.0/24",
-                "bastion": "gpu1",
-            },
-            "infra.leases.gpu": {"site": "uc", "node_type": "gpu_rtx_6000", "hours": 24},
-            "infra.nodes.gpu1.address": "10.20.0.11",
-            **{f"infra.volumes.node{n}-data.site": "kvm" for n in (1, 2, 3)},
-        },
-    )
-
-
 def test_bare_metal_is_booted_by_a_hint_to_its_reservation() -> None:
     """A host reservation has no flavor of its own."""
-    server = recorded.record(metal()).one(INSTANCE, "gpu1")
+    server = recorded.record(two_sites()).one(INSTANCE, "gpu1")
     assert server.inputs["flavorName"] == "baremetal"
     assert "flavorId" not in server.inputs
     assert server.inputs["schedulerHints"] == [{"additionalProperties": {"reservation": "reservation-gpu"}}]
@@ -262,7 +244,7 @@ def test_bare_metal_is_booted_by_a_hint_to_its_reservation() -> None:
 
 def test_bare_metal_carries_its_own_firewall() -> None:
     """Those sites have no security groups: every port of a host is public there."""
-    graph = recorded.record(metal())
+    graph = recorded.record(two_sites())
     assert not [name for name in graph.of(GROUP) if name.startswith("uc-")]
     data = unwrapped(graph.one(INSTANCE, "gpu1").inputs["userData"])
     assert "policy drop" in data
@@ -272,7 +254,7 @@ def test_bare_metal_carries_its_own_firewall() -> None:
 
 def test_two_sites_have_a_provider_a_network_and_a_bastion_each() -> None:
     """Regions share nothing but the login."""
-    graph = recorded.record(metal())
+    graph = recorded.record(two_sites())
     assert {n: p.inputs["region"] for n, p in graph.of("pulumi:providers:openstack").items()} == {
         "kvm": "KVM@TACC",
         "uc": "CHI@UC",
