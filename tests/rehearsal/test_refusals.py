@@ -33,6 +33,12 @@ def lines(tree: dict[str, Any]) -> list[str]:
     return [str(problem) for problem in sorted(set(found))]
 
 
+@pytest.fixture(autouse=True)
+def _shipped_site(cloud: Cloud) -> None:
+    """The site of the shipped environment, whatever an earlier environment file made of it."""
+    cloud.up(plan(EnvironmentFile.read(PROJECT / "Pulumi.dev.yaml").config))
+
+
 @pytest.fixture
 def login(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Login]:
     """Log in with another application credential than the rehearsal's own."""
