@@ -1,0 +1,103 @@
+"""The command line: what it accepts, what it keeps private, what it asks of the pulumi CLI."""
+
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from rehearsal import cli
+from rehearsal.environment import EnvironmentFile, Unreadable
+from rehearsal.paths import Root
+from rehearsal.pulumi_cli import NoCli, PulumiCli
+from tests.environments import as_file, dev, hosts
+
+
+def test_common_options_stand_before_or_after_the_command() -> None:
+    """People type them where they think of them."""
+    for words in (["--stack", "qa", "up"], ["up", "--stack", "qa"]):
+        options = cli.parser().parse_args(words)
+        assert (options.command, options.stack) == ("up", "qa")
+
+
+def test_a_key_given_twice_is_a_problem_with_its_line(tmp_path: Path) -> None:
+    """YAML takes the last one without a word; the real CLI refuses the file."""
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(as_file(dev()).replace("      node2:", "      node1:", 1))
+    lines = [str(problem) for problem in EnvironmentFile.read(file).duplicates()]
+    assert len(lines) == 1
+    assert lines[0].startswith("node1 = (line ")
+    assert lines[0].endswith("given twice; keep one")
+
+
+@pytest.mark.parametrize("text", ["config: [", "- 1", "config: 7", ""])
+def test_a_file_that_is_no_environment_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
+    """No traceback for a wrong file."""
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text)
+    with pytest.raises(Unreadable, match=r"Pulumi\.x\.yaml"):
+        EnvironmentFile.read(file)
+
+
+def test_existing_machines_need_no_cloud(tmp_path: Path) -> None:
+    """A homelab rehearses nothing but its own machines."""
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(as_file(hosts()))
+    assert not EnvironmentFile.read(file).needs_cloud
+
+
+def test_the_passphrase_is_made_once_and_readable_by_its_owner_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opens every secret of the state."""
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE", raising=False)
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
+    first = cli.passphrase(Root(tmp_path / "root"))
+    assert len(first) > 30
+    assert cli.passphrase(Root(tmp_path / "root")) == first
+    assert stat.S_IMODE((tmp_path / "root" / "passphrase").stat().st_mode) == 0o600
+
+
+def test_a_login_of_the_users_own_is_never_used_in_a_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rehearsal that deletes things must not find the way to a real cloud."""
+    monkeypatch.setenv("OS_AUTH_URL", "https://real.example/v3")
+    monkeypatch.setenv("OS_PASSWORD", "secret")
+    monkeypatch.setenv("OS_CLOUD", "real")
+    cli.isolate({"OS_CLOUD": "rehearsal"})
+    assert {name: value for name, value in os.environ.items() if name.startswith("OS_")} == {"OS_CLOUD": "rehearsal"}
+
+
+def test_without_the_pulumi_cli_its_engine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the remedy is in the sentence."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoCli, match="leave --engine out"):
+        PulumiCli(Root(tmp_path), "dev", tmp_path / "Pulumi.dev.yaml").run("up", "--yes")
+
+
+def test_the_pulumi_cli_is_given_stack_file_and_a_backend_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program here is a stand-in for the CLI, which writes down what it is asked."""
+    log = tmp_path / "log"
+    program = tmp_path / "pulumi"
+    write = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
+    program.write_text(f'#!/bin/sh\n"$PYTHON" -c \'{write}\' "$@" >> {log}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHON", sys.executable)
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE", raising=False)
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
+    stack = PulumiCli(Root(tmp_path / "root"), "dev", tmp_path / "Pulumi.dev.yaml")
+    assert stack.destroy([]) == 0
+    calls = [json.loads(line) for line in log.read_text().splitlines()]
+    commands = [[word for word in words if not word.startswith("-")][1:] for words, _ in calls]
+    assert [words[:2] for words in commands] == [
+        ["stack", "select"],
+        ["state", "unprotect"],
+        ["stack", "select"],
+        ["destroy", "dev"],
+    ]
+    assert calls[-1][1]["PULUMI_BACKEND_URL"] == f"file://{tmp_path / 'root' / 'pulumi'}"
+    assert calls[-1][1]["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(tmp_path / "root" / "passphrase")
