@@ -38,8 +38,9 @@ def test_pytest_sees_the_standard_module_and_our_package() -> None:
         ("-m", "mypy", "--version"),
         ("-m", "rehearsal", "--help"),
         ("-c", f"import pulumi; {PROBE}"),
+        ("-c", f"from rehearsal.engine.program import in_folder, Path\nwith in_folder(Path('.')): {PROBE}"),
     ],
-    ids=["plain", "pytest", "mypy", "rehearsal", "after pulumi"],
+    ids=["plain", "pytest", "mypy", "rehearsal", "after pulumi", "the engine"],
 )
 def test_starting_in_the_project_folder_finds_the_standard_module(words: tuple[str, ...]) -> None:
     """Each of these puts the project folder first on the path."""
