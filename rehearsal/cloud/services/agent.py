@@ -15,8 +15,11 @@ import pymysql
 from leasehold_services import rules
 
 INTERVAL = 0.3  # seconds between polls; a change is in force at most this long (plus the load) after the API call
-PORTS = """SELECT p.id, p.network_id, p.device_owner, p.device_id, COALESCE(s.port_security_enabled, 1)
- FROM ports p LEFT JOIN portsecuritybindings s ON s.port_id = p.id ORDER BY p.id"""
+# Bare-metal sites enforce no security groups: a port on one of their hosts (plan.py) is not filtered.
+PORTS = """SELECT p.id, p.network_id, p.device_owner, p.device_id,
+ COALESCE(s.port_security_enabled, 1) AND COALESCE(b.host, '') NOT LIKE 'bm-%'
+ FROM ports p LEFT JOIN portsecuritybindings s ON s.port_id = p.id
+ LEFT JOIN ml2_port_bindings b ON b.port_id = p.id ORDER BY p.id"""
 ADDRESSES = """SELECT a.port_id, a.ip_address, n.cidr FROM ipallocations a JOIN subnets n ON n.id = a.subnet_id
  WHERE n.ip_version = 4 ORDER BY 1, 2"""
 PAIRS = "SELECT port_id, ip_address FROM allowedaddresspairs ORDER BY 1, 2"
