@@ -85,12 +85,14 @@ class Cloud:
         """Back to the empty cloud, as right after it was seeded."""
         settings = self._running()
         with self._locked():
-            # It caches the ids of resource classes that Blazar makes for each reservation.
-            self._processes.stop(["placement"])
+            # Placement caches the ids of resource classes that Blazar makes for each reservation; Nova, that its hosts
+            # are known to placement, which those of a later plan are not in an older snapshot.
+            names = ["placement", *(["nova"] if self._stale_snapshot.exists() else [])]
+            self._processes.stop(names)
             self._remove_machines()
             count = self._database.restore()
-            self._daemons.start(settings, ["placement"])
-            self._daemons.wait(settings, ["placement"])
+            self._daemons.start(settings, names)
+            self._daemons.wait(settings, names)
             if self._stale_snapshot.exists():
                 self._seed(settings, image.build(self._folder), again=True)
             self._progress(f"the cloud is empty again ({count} tables put back)")

@@ -154,8 +154,11 @@ def _build(archive: Path) -> None:
 
 def build(fallback: Path) -> Path:
     """The archive: from the cache, else built there, or below `fallback` where there can be no cache."""
-    folder = cache() if os.access(cache().parent, os.W_OK) or cache().exists() else fallback
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = cache()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        folder = fallback
     archive = folder / f"machine-{recipe()}.tar.zst"
     with archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -23,6 +23,19 @@ WSGI = {
     "neutron": "neutron.wsgi.api",
 }
 WAIT = 180.0
+POLICIES = ("neutron", "nova", "cinder", "blazar")
+
+
+def settle(name):
+    """Do once, before there are threads, what the services do lazily and without a lock at their first requests.
+
+    Neutron answered 404 for what exists while its policy was half loaded, and 500 while its mappers were.
+    """
+    from sqlalchemy.orm import configure_mappers
+
+    configure_mappers()
+    if name in POLICIES:
+        importlib.import_module(f"{name}.policy").init()
 
 
 def wait_ready():
@@ -146,6 +159,7 @@ def main():
             app = importlib.import_module(WSGI[name]).application
         else:
             app = {"nova": nova, "cinder": cinder, "blazar": blazar}[name](etc)
+        settle(name)
     except BaseException:
         traceback.print_exc()
         os._exit(1)  # threads that were started already would keep it alive
