@@ -30,7 +30,7 @@ def user_data(key: HostKey, *, login_key: str, firewall: str | None = None) -> s
     files = [{"path": "/etc/ssh/sshd_config.d/10-leasehold.conf", "permissions": "0644", "content": SSHD}]
     config: dict[str, object] = {
         "preserve_hostname": True,
-        "manage_etc_hosts": False,
+        "manage_etc_hosts": "localhost",
         "disable_root": True,
         "ssh_pwauth": False,
         "ssh_deletekeys": True,

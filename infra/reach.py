@@ -25,13 +25,13 @@ if command -v cloud-init >/dev/null; then
       ;;
   esac
 fi
-echo "$name" | sudo tee /etc/hostname >/dev/null
-sudo hostname "$name"
 block='{ sed "/^# leasehold begin$/,/^# leasehold end$/d" "$1" 2>/dev/null || true
   echo "# leasehold begin"; cat; echo "# leasehold end"; } >"$1.leasehold"
   cat "$1.leasehold" >"$1"; rm "$1.leasehold"'
 (umask 077; mkdir -p ~/.ssh; printf %s "$people" | sh -euc "$block" sh ~/.ssh/authorized_keys)
 printf '%s\n' "$neighbours" | sudo sh -euc "$block" sh /etc/hosts
+# After its line in /etc/hosts: sudo looks its own host up, and waits for name servers that may not answer.
+sudo sh -euc 'echo "$1" >/etc/hostname; hostname "$1"' sh "$name"
 echo "$name is ready"
 """
 
