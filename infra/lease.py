@@ -14,7 +14,9 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Resou
 from infra import blazar
 
 READY_SECONDS = 15 * 60
-"""Bound for a lease to become ACTIVE after its start, and for it to go away."""
+"""Bound for a lease to become ACTIVE after its start."""
+GONE_SECONDS = 15 * 60
+"""Bound for a lease, and the servers on it, to go away."""
 REPLACING = ("name", "region", "flavor", "node_type", "count", "start", "adopt")
 BAREMETAL_FLAVOR = "baremetal"
 
@@ -28,6 +30,7 @@ class LeaseProvider(ResourceProvider):
         site = blazar.Blazar(connection)
         wanted = props.get("adopt") or props["name"]
         lease = site.find(wanted)
+        made = lease is None
         if lease is None:
             if props.get("adopt"):
                 raise blazar.BlazarError(f"no live lease is named {wanted}; make one, or leave `adopt` out")
@@ -37,7 +40,13 @@ class LeaseProvider(ResourceProvider):
             what = blazar.reservation(flavor_id=flavor, node_type=props.get("node_type"), count=int(props["count"]))
             lease = site.create(props["name"], props.get("start"), end, [what])
         until_start = (blazar.parse_time(lease["start_date"]) - datetime.now(UTC)).total_seconds()
-        lease = site.wait(lease["id"], max(until_start, 0) + READY_SECONDS, lambda le: le["status"] == "ACTIVE")
+        bound = max(until_start, 0) + READY_SECONDS
+        try:
+            lease = site.wait(lease["id"], bound, lambda le: le["status"] == "ACTIVE")
+        except blazar.BlazarError:
+            if made:  # nothing else would know of it
+                site.delete(lease["id"], GONE_SECONDS)
+            raise
         return CreateResult(lease["id"], {**props, **_facts(lease)})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -78,7 +87,7 @@ class LeaseProvider(ResourceProvider):
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """End the lease; one that was adopted is left as it is."""
         if not props.get("adopt"):
-            blazar.Blazar(blazar.connect(props.get("cloud"), props["region"])).delete(id_, READY_SECONDS)
+            blazar.Blazar(blazar.connect(props.get("cloud"), props["region"])).delete(id_, GONE_SECONDS)
 
 
 def _facts(lease: dict[str, Any]) -> dict[str, Any]:

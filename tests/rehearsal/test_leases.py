@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra import blazar
+from infra import blazar, lease
 from infra.lease import LeaseProvider
 from rehearsal.cloud import Cloud, plan
 from rehearsal.environment import EnvironmentFile
@@ -92,6 +92,16 @@ def test_an_adopted_lease_is_used_and_never_deleted(cloud: Cloud) -> None:
     assert leases(cloud) == {"theirs": "ACTIVE"}
     with pytest.raises(blazar.BlazarError, match="no live lease is named nobodys"):
         PROVIDER.create({**PROPS, "adopt": "nobodys"})
+
+
+def test_a_lease_that_does_not_become_active_in_time_is_not_left_behind(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed create is in nobody's state."""
+    monkeypatch.setattr(lease, "READY_SECONDS", -60)
+    with pytest.raises(blazar.BlazarError, match=r"openstack reservation lease list"):
+        PROVIDER.create(PROPS)
+    assert leases(cloud) == {}
 
 
 def test_a_lease_that_has_ended_or_is_gone_is_made_anew() -> None:
