@@ -10,7 +10,8 @@ need podman podman
 need runc runc
 need mariadbd mariadb-server-core
 need mariadb-install-db mariadb-server-core
-need mariadb mariadb-client-core
+need mariadb mariadb-client
+need mariadb-dump mariadb-client
 need debootstrap debootstrap
 need nft nftables
 need iptables iptables
