@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -114,6 +114,10 @@ class Lease(Model):
     end: Time | None = Field(None, description='UTC, "YYYY-MM-DD HH:MM"; or give hours')
     hours: int | None = Field(None, ge=1, description="length in hours, from the start; or give end")
     adopt: str | None = Field(None, description="name or id of a lease you already hold: used, never deleted")
+
+    def ends(self, now: datetime) -> datetime:
+        """When it ends, if it is made at a time."""
+        return self.end or (self.start or now) + timedelta(hours=self.hours or 0)
 
 
 class Node(Model):

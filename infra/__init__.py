@@ -17,6 +17,7 @@ from config import HostsInfra, OpenStackInfra, Settings
 from infra import blazar
 from infra.hosts import Host, Reach
 from infra.lease import Lease, LeaseArgs
+from infra.marks import lease_name
 from infra.network import Network, NetworkArgs
 from infra.nodes import Nodes, NodesArgs
 from infra.reach import hosts_lines, ready
@@ -119,7 +120,7 @@ class Infra(pulumi.ComponentResource):
         lease = infra.leases[name]
         site = infra.sites[infra.site_of(lease)]
         args = LeaseArgs(
-            name=f"leasehold-{self._args.stack}-{name}",
+            name=lease_name(self._args.stack, name),
             cloud=site.cloud,
             region=site.region,
             flavor=lease.flavor,

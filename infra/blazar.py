@@ -5,7 +5,6 @@ API: https://docs.openstack.org/api-ref/reservation/v1/
 """
 
 import time
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,15 +135,15 @@ class Blazar:
         while (found := self.get(lease)) is not None and found["status"] not in ENDED[:1]:
             _wait(deadline, f"lease {lease} is still {found['status']}")
 
-    def wait(self, lease: str, timeout: float, ready: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
-        """Wait until a lease is ready, `timeout` seconds at most."""
+    def wait(self, lease: str, timeout: float) -> dict[str, Any]:
+        """Wait until a lease is ACTIVE, `timeout` seconds at most."""
         deadline = time.monotonic() + timeout
         while True:
             found = self.get(lease)
             if found is None or found["status"] in ENDED:
                 state = found["status"] if found else "gone"
                 raise BlazarError(f"lease {lease} is {state} before it was ACTIVE; ask the site, then run again")
-            if ready(found):
+            if found["status"] == "ACTIVE":
                 return found
             _wait(deadline, f"lease {lease} is {found['status']} after {timeout:.0f} s")
 

@@ -42,7 +42,7 @@ class LeaseProvider(ResourceProvider):
         until_start = (blazar.parse_time(lease["start_date"]) - datetime.now(UTC)).total_seconds()
         bound = max(until_start, 0) + READY_SECONDS
         try:
-            lease = site.wait(lease["id"], bound, lambda le: le["status"] == "ACTIVE")
+            lease = site.wait(lease["id"], bound)
         except blazar.BlazarError:
             if made:  # nothing else would know of it
                 site.delete(lease["id"], GONE_SECONDS)
@@ -81,7 +81,7 @@ class LeaseProvider(ResourceProvider):
                     " Set the old end again, or replace the lease (its servers are made anew):"
                     " pulumi up --replace URN"
                 ) from error
-        lease = site.wait(id_, READY_SECONDS, lambda le: le["status"] == "ACTIVE")
+        lease = site.wait(id_, READY_SECONDS)
         return UpdateResult({**news, **_facts(lease)})
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:

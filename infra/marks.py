@@ -6,6 +6,18 @@ Audits, recovery and destroy find objects by it, also when the state that made t
 from dataclasses import dataclass
 
 PACKAGE = "leasehold"
+STACK = f"{PACKAGE}-stack"
+"""Metadata key of Nova and Cinder objects."""
+
+
+def stack_tag(stack: str) -> str:
+    """Neutron tag of everything of a stack."""
+    return f"{STACK}={stack}"
+
+
+def lease_name(stack: str, name: str) -> str:
+    """Name of a lease at its site: Blazar has no tags."""
+    return f"{PACKAGE}-{stack}-{name}"
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,7 @@ class Marks:
     @property
     def tags(self) -> list[str]:
         """Neutron tags."""
-        return [PACKAGE, f"{PACKAGE}-stack={self.stack}"]
+        return [PACKAGE, stack_tag(self.stack)]
 
     def urn(self, kind: str, name: str) -> str:
         """The resource's URN as Pulumi builds it, written to `description` or metadata at creation.
@@ -32,4 +44,4 @@ class Marks:
 
     def metadata(self, kind: str, name: str) -> dict[str, str]:
         """Nova and Cinder metadata."""
-        return {f"{PACKAGE}-stack": self.stack, f"{PACKAGE}-urn": self.urn(kind, name)}
+        return {STACK: self.stack, f"{PACKAGE}-urn": self.urn(kind, name)}

@@ -64,9 +64,8 @@ class Network(pulumi.ComponentResource):
         self.groups = self._groups() if site.kind == "kvm" else None
         self.register_outputs({})
 
-    def _opts(self, *, minutes: int = 10) -> pulumi.ResourceOptions:
-        timeout = f"{minutes}m"
-        timeouts = pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout)
+    def _opts(self) -> pulumi.ResourceOptions:
+        timeouts = pulumi.CustomTimeouts(create="10m", update="10m", delete="10m")
         return pulumi.ResourceOptions(parent=self, delete_before_replace=True, custom_timeouts=timeouts)
 
     def _lookup(self, network: str) -> pulumi.Output[str]:

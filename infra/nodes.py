@@ -68,7 +68,7 @@ class Nodes(pulumi.ComponentResource):
     def __init__(self, name: str, args: NodesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Make the machines; `opts.provider` is the site's."""
         super().__init__("leasehold:infra:Nodes", name, None, opts)
-        self._name, self._args = name, args
+        self._args = args
         self._marks = Marks(args.stack, ("leasehold:infra:Infra", "leasehold:infra:Nodes"))
         user_data, host_keys = self._boot()
         outer = {n: self._outer_port(n) for n in args.nodes} if args.network.shared_network_id else {}

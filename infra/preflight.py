@@ -6,16 +6,16 @@ Everything independent is asked side by side: five seconds are the goal, over a 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pulumi
 from keystoneauth1.exceptions import ClientException, Unauthorized
 from openstack.connection import Connection
 from openstack.exceptions import ConfigException, SDKException
 
-from config import Environment, HostsInfra, OpenStackInfra, Problem, Rule, Site
+from config import Environment, HostsInfra, Lease, Node, OpenStackInfra, Problem, Rule, Site, Volume
 from infra import blazar, shortfall
-from infra.marks import PACKAGE
+from infra.marks import stack_tag
 from infra.nodes import is_id
 
 CREDENTIAL_DOCS = "README, 'A real deployment'"
@@ -36,6 +36,10 @@ class AtSite:
     def key(self) -> str:
         """Key path of the site."""
         return f"infra.sites.{self.name}"
+
+    def has(self, part: Lease | Node | Volume) -> bool:
+        """Whether a part of the environment is at this site."""
+        return self.infra.site_of(part) == self.name
 
 
 Check = Callable[[AtSite], Iterable[Problem]]
@@ -67,14 +71,12 @@ def _site(infra: OpenStackInfra, name: str, stack: str) -> Iterator[Problem]:
         if "valid region name" in str(error):
             yield Problem(f"{key}.region", site.region, "no such region in clouds.yaml", str(error))
             return
-        value = site.cloud or "(OS_CLOUD or OS_*)"
         remedy = f"make an application credential and put it into clouds.yaml ({CREDENTIAL_DOCS})"
-        yield Problem(f"{key}.cloud", value, f"credential missing: {error}", remedy)
+        yield Problem(f"{key}.cloud", _login(site), f"credential missing: {error}", remedy)
         return
     except Unauthorized:
-        value = site.cloud or "(OS_CLOUD or OS_*)"
         rule = "credential refused: it is wrong, deleted or expired"
-        yield Problem(f"{key}.cloud", value, rule, f"make a new application credential ({CREDENTIAL_DOCS})")
+        yield Problem(f"{key}.cloud", _login(site), rule, f"make a new application credential ({CREDENTIAL_DOCS})")
         return
     except (ClientException, SDKException) as error:
         yield Problem(f"{key}.region", site.region, f"the site does not answer: {error}", "check auth_url, try again")
@@ -87,6 +89,11 @@ def _site(infra: OpenStackInfra, name: str, stack: str) -> Iterator[Problem]:
     with ThreadPoolExecutor(len(CHECKS)) as pool:
         for problems in pool.map(lambda check: _answers(check, here), CHECKS):
             yield from problems
+
+
+def _login(site: Site) -> str:
+    """Where the login of a site comes from."""
+    return site.cloud or "(OS_CLOUD or OS_*)"
 
 
 def _answers(check: Check, here: AtSite) -> list[Problem]:
@@ -108,26 +115,22 @@ def _credential(here: AtSite) -> Iterator[Problem]:
     which = config["auth"]["application_credential_id"]
     found = here.connection.identity.get(f"/users/{user}/application_credentials/{which}").json()
     credential = found["application_credential"]
-    leases = [name for name, lease in here.infra.leases.items() if here.infra.site_of(lease) == here.name]
+    leases = [lease for lease in here.infra.leases.values() if here.has(lease)]
     if leases and not credential.get("unrestricted"):
         rule = "the application credential is restricted, and Blazar needs an unrestricted one for leases"
         remedy = f"make one with --unrestricted ({CREDENTIAL_DOCS})"
-        yield Problem(f"{here.key}.cloud", here.site.cloud or "(OS_CLOUD or OS_*)", rule, remedy)
+        yield Problem(f"{here.key}.cloud", _login(here.site), rule, remedy)
     ends = credential.get("expires_at")
-    leases_end = [
-        lease.end or (lease.start or datetime.now(UTC)) + timedelta(hours=lease.hours or 0)
-        for name, lease in here.infra.leases.items()
-        if name in leases and not lease.adopt
-    ]
+    leases_end = [lease.ends(datetime.now(UTC)) for lease in leases if not lease.adopt]
     if ends and leases_end and blazar.parse_time(ends) < max(leases_end):
         rule = f"the application credential expires at {ends}, before the last lease ends"
-        yield Problem(f"{here.key}.cloud", here.site.cloud or "(OS_CLOUD or OS_*)", rule, "make one that lasts longer")
+        yield Problem(f"{here.key}.cloud", _login(here.site), rule, "make one that lasts longer")
 
 
 def _images(here: AtSite) -> Iterator[Problem]:
     wanted: dict[str, list[str]] = {}
     for name, part in here.infra.nodes.items():
-        if here.infra.site_of(part) == here.name:
+        if here.has(part):
             wanted.setdefault(part.image, []).append(name)
     for image, nodes in wanted.items():
         found = list(here.connection.image.images(**{"id" if is_id(image) else "name": image}))
@@ -142,12 +145,12 @@ def _images(here: AtSite) -> Iterator[Problem]:
 
 
 def _flavors(here: AtSite) -> Iterator[Problem]:
-    known = {flavor.name for flavor in here.connection.compute.flavors()}
-    ids = {flavor.id for flavor in here.connection.compute.flavors()} if known else set()
+    flavors = list(here.connection.compute.flavors())
+    names, ids = {flavor.name for flavor in flavors}, {flavor.id for flavor in flavors}
     for kind, parts in (("leases", here.infra.leases), ("nodes", here.infra.nodes)):
         for name, part in parts.items():
-            if here.infra.site_of(part) == here.name and part.flavor and part.flavor not in known | ids:
-                remedy = f"one of: {', '.join(sorted(n for n in known if ':' not in n)[:12])}"
+            if here.has(part) and part.flavor and part.flavor not in names | ids:
+                remedy = f"one of: {', '.join(sorted(n for n in names if ':' not in n)[:12])}"
                 yield Problem(f"infra.{kind}.{name}.flavor", part.flavor, "no such flavor at the site", remedy)
 
 
@@ -170,11 +173,11 @@ def _networks(here: AtSite) -> Iterator[Problem]:
 
 
 def _volumes(here: AtSite) -> Iterator[Problem]:
-    if not any(here.infra.site_of(volume) == here.name for volume in here.infra.volumes.values()):
+    if not any(here.has(volume) for volume in here.infra.volumes.values()):
         return
     types = {kind.name for kind in here.connection.block_storage.types()}
     for name, volume in here.infra.volumes.items():
-        if here.infra.site_of(volume) == here.name and volume.type and volume.type not in types:
+        if here.has(volume) and volume.type and volume.type not in types:
             remedy = f"one of: {', '.join(sorted(types))}"
             yield Problem(f"infra.volumes.{name}.type", volume.type, "no such volume type at the site", remedy)
 
@@ -182,7 +185,7 @@ def _volumes(here: AtSite) -> Iterator[Problem]:
 def _zones(here: AtSite) -> Iterator[Problem]:
     wanted = dict.fromkeys(here.site.zones, f"{here.key}.zones")
     for name, node in here.infra.nodes.items():
-        if node.zone and here.infra.site_of(node) == here.name:
+        if node.zone and here.has(node):
             wanted[node.zone] = f"infra.nodes.{name}.zone"
     if not wanted:
         return
@@ -195,13 +198,13 @@ def _zones(here: AtSite) -> Iterator[Problem]:
 def _renamed(here: AtSite) -> Iterator[Problem]:
     """A node under a new name would ask for an address that its own old port still holds."""
     held = {}
-    for port in here.connection.network.ports(tags=f"{PACKAGE}-stack={here.stack}"):
+    for port in here.connection.network.ports(tags=stack_tag(here.stack)):
         for fixed in port.fixed_ips:
             held[fixed["ip_address"]] = port.name
     for name, node in here.infra.nodes.items():
         owner = held.get(str(node.address))
         names = [f"{here.stack}-{n}-inner" for n in (name, *node.formerly)]
-        if owner and here.infra.site_of(node) == here.name and owner not in names:
+        if owner and here.has(node) and owner not in names:
             old = owner.removeprefix(f"{here.stack}-").removesuffix("-inner")
             remedy = f"if it is the same machine, add `formerly: [{old}]`; else choose another address"
             yield Problem(f"infra.nodes.{name}.address", str(node.address), f"held by {old}", remedy)

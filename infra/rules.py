@@ -5,7 +5,7 @@ Each rule is a pure function from the environment (and the clock) to problems; n
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from config import Environment, HostsInfra, Lease, OpenStackInfra, Problem
 
@@ -176,7 +176,7 @@ def _period(infra: OpenStackInfra, name: str, lease: Lease, now: datetime) -> It
         yield Problem(f"{key}.hours", value, "exactly one of hours and end", "give hours, or an end")
         return
     start = lease.start or now
-    end = lease.end or start + timedelta(hours=lease.hours or 0)
+    end = lease.ends(now)
     if lease.end and lease.start and lease.end <= lease.start:
         yield Problem(f"{key}.end", f"{lease.end:%Y-%m-%d %H:%M}", "before its start", "give a later end")
     elif end <= now:

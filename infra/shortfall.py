@@ -13,7 +13,7 @@ from openstack.exceptions import ForbiddenException, ResourceNotFound
 
 from config import OpenStackInfra, Problem
 from infra import blazar
-from infra.marks import PACKAGE
+from infra.marks import STACK, lease_name, stack_tag
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ def check(infra: OpenStackInfra, site: str, stack: str, connection: Connection) 
     """Every shortage at one site."""
     flavors = _flavors(connection)
     servers = {
-        server.name.removeprefix(f"{stack}-"): server
+        server.name.removeprefix(f"{stack}-")
         for server in connection.compute.servers()
-        if (server.metadata or {}).get(f"{PACKAGE}-stack") == stack
+        if (server.metadata or {}).get(STACK) == stack
     }
-    yield from _compute(infra, site, connection, flavors, set(servers))
+    yield from _compute(infra, site, connection, flavors, servers)
     yield from _volumes(infra, site, stack, connection)
     yield from _network(infra, site, stack, connection)
     if any(infra.site_of(lease) == site for lease in infra.leases.values()):
@@ -80,7 +80,7 @@ def _volumes(infra: OpenStackInfra, site: str, stack: str, connection: Connectio
     have = {
         volume.name.removeprefix(f"{stack}-"): volume.size
         for volume in connection.block_storage.volumes()
-        if (volume.metadata or {}).get(f"{PACKAGE}-stack") == stack
+        if (volume.metadata or {}).get(STACK) == stack
     }
     limits = connection.block_storage.get_limits().absolute
     new = [name for name in planned if name not in have]
@@ -112,7 +112,7 @@ def _network(infra: OpenStackInfra, site: str, stack: str, connection: Connectio
     answer = connection.network.get(f"/quotas/{project}/details")
     if answer.status_code >= 400:  # an older site without the details extension: its own checks must do
         return
-    tag = f"{PACKAGE}-stack={stack}"
+    tag = stack_tag(stack)
     network = connection.network
     groups = list(network.security_groups(tags=tag))
     have = Counter(
@@ -125,12 +125,13 @@ def _network(infra: OpenStackInfra, site: str, stack: str, connection: Connectio
         security_group_rule=sum(len(group.security_group_rules) for group in groups),
     )
     quota: dict[str, Any] = answer.json()["quota"]
-    for what, need in needed(infra, site).items():
+    planned = needed(infra, site)
+    for what, need in planned.items():
         limit = quota.get(what, {"limit": -1, "used": 0, "reserved": 0})
         if limit["limit"] >= 0:
             left = limit["limit"] - limit["used"] - limit["reserved"]
             yield from _short(site, f"quota of {what.replace('_', ' ')}s", need - have[what], left)
-    yield from _addresses(infra, site, connection, need=needed(infra, site) - have)
+    yield from _addresses(infra, site, connection, need=planned - have)
 
 
 def _addresses(infra: OpenStackInfra, site: str, connection: Connection, need: Counter[str]) -> Iterator[Problem]:
@@ -162,7 +163,7 @@ def _capacity(
         return
     usable = [host for host in hosts if host.get("reservable", True)]
     for name, lease in infra.leases.items():
-        if infra.site_of(lease) != site or lease.adopt or client.find(f"leasehold-{stack}-{name}"):
+        if infra.site_of(lease) != site or lease.adopt or client.find(lease_name(stack, name)):
             continue
         key = f"infra.leases.{name}.count"
         if lease.node_type is not None:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from rehearsal import report
 from rehearsal.cloud import Cloud, CloudError, plan
-from rehearsal.engine import Engine, EngineError, Summary, Terminal, totals
+from rehearsal.engine import PARALLEL, Engine, EngineError, Summary, Terminal, totals
 from rehearsal.engine.dynamic import Dynamic
 from rehearsal.environment import EnvironmentFile, Unreadable
 from rehearsal.paths import PROJECT, Root
@@ -50,8 +50,9 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("--refresh", action="store_true", help="compare with what is there, not with the record")
     up = commands.add_parser("up", parents=[common, changes], help="make it so; starts the cloud if need be")
     up.add_argument("--expect-no-changes", action="store_true", help="exit code 3 if anything changed")
-    up.add_argument("--parallel", type=int, default=16, metavar="N", help="resources under way at a time")
-    commands.add_parser("rehearse", parents=[common], help="up, then the outputs and the report")
+    up.add_argument("--parallel", type=int, default=PARALLEL, metavar="N", help="resources under way at a time")
+    rehearse = commands.add_parser("rehearse", parents=[common], help="up, then the outputs and the report")
+    rehearse.set_defaults(replace=[], target=[], expect_no_changes=False, parallel=PARALLEL)
     destroy = commands.add_parser("destroy", parents=[common], help="remove everything the stack made")
     destroy.add_argument(
         "--keep-protected", action="store_true", help="refuse, as pulumi does, while data is protected"
@@ -149,7 +150,6 @@ class Rehearsal:
 
     def rehearse(self, options: argparse.Namespace) -> int:
         """Deploy, then show what others get and what was real."""
-        options.replace, options.target, options.expect_no_changes, options.parallel = [], [], False, 16
         code = self.up(options)
         if code == DONE:
             self.outputs(as_json=False, show_secrets=False)
@@ -228,7 +228,7 @@ class Rehearsal:
         problems = list(self.file.duplicates())
         if not self.file.needs_cloud:
             isolate({})
-        elif not self.running():
+        elif not self.cloud.running():
             problems = self.file.problems()
         if problems:
             print_problems([str(problem) for problem in sorted(set(problems))])
@@ -236,10 +236,6 @@ class Rehearsal:
         if self.file.needs_cloud:
             (self.quiet() if quiet else self).start_cloud()
         return True
-
-    def running(self) -> bool:
-        """Whether the cloud of this root runs."""
-        return any("; runs" in part.reason for part in self.cloud.status())
 
     def start_cloud(self) -> None:
         """Make the cloud run with what the environment file names, and point the program to it."""

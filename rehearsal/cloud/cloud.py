@@ -100,8 +100,14 @@ class Cloud:
     def status(self) -> list[Part]:
         """Each part: what it is, whether it runs, and what it took at the last `up`."""
         record = self._record()
-        running = {name: self._processes.pid(name) for name in ("mariadb", *SERVICES, "agent")}
-        return describe(record.get("plan", {}), running, record.get("seconds", {}))
+        return describe(record.get("plan", {}), self._pids(), record.get("seconds", {}))
+
+    def running(self) -> bool:
+        """Whether anything of it runs."""
+        return any(self._pids().values())
+
+    def _pids(self) -> dict[str, int | None]:
+        return {name: self._processes.pid(name) for name in ("mariadb", *SERVICES, "agent")}
 
     # -- what others need --------------------------------------------------------------------------------------
 

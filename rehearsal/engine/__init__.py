@@ -28,6 +28,7 @@ from rehearsal.paths import Root
 from rehearsal.protocol import Call, Props, Provider, Unknown
 
 __all__ = [
+    "PARALLEL",
     "BadInput",
     "Change",
     "Display",
