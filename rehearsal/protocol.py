@@ -26,6 +26,19 @@ class ProviderError(Exception):
     """A verb failed. The text names the cause and, where there is one, the next command; never a secret."""
 
 
+class Untouched(ProviderError):  # noqa: N818 - it names a state of the world
+    """A create failed, and certainly made nothing: what has that name or mark is not of this run."""
+
+
+class Unfinished(ProviderError):  # noqa: N818 - it names a state of the resource
+    """It was made or changed and exists, but did not become usable: the state keeps it, the next run waits again."""
+
+    def __init__(self, text: str, result: "Result") -> None:
+        """Say what failed, and what exists."""
+        super().__init__(text)
+        self.result = result
+
+
 @dataclass(frozen=True)
 class Call:
     """The circumstances of one verb."""
@@ -39,6 +52,8 @@ class Call:
     """Set when the run is interrupted: waits end early with a ProviderError."""
     known: frozenset[str] = frozenset()
     """For `find`: ids that the state has already under this URN; what an interrupted create left is none of them."""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    """For `check`: the inputs recorded for what is updated or stays; empty for what is made, or made anew."""
 
 
 @dataclass(frozen=True)

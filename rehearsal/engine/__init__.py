@@ -58,12 +58,16 @@ class Engine:
         invokes: Mapping[str, Callable[[Call, Props], Props]],
         passphrase: str,
         display: Display,
+        extra_config: Mapping[str, Any] | None = None,
     ) -> None:
-        """Name the stack, its environment file, the folder of `__main__.py`, and what serves resource types."""
+        """Name the stack, its environment file, the folder of `__main__.py`, and what serves resource types.
+
+        `extra_config`: configuration beside the file, by full key (`project:key`); a structure is handed on as JSON.
+        """
         self._path, self._lock = root.stacks / f"{stack}.json", root.stacks / f"{stack}.lock"
         self._stack, self._file, self._program = stack, config_file.resolve(), program.resolve()
         self._providers, self._invokes = providers, invokes
-        self._passphrase, self._display = passphrase, display
+        self._passphrase, self._display, self._extra = passphrase, display, extra_config
         self.redact = Redactor()
         """Takes the secrets that this engine has seen out of a text, such as that of an error the program raised."""
 
@@ -143,7 +147,7 @@ class Engine:
     def _walk(self, run: Run, reread: bool, forced: Sequence[str], targets: Sequence[str]) -> Summary:
         begun = time.monotonic()
         project = Project.load(self._program)
-        config = load_config(self._file, project.name, self._passphrase, run.redact)
+        config = load_config(self._file, project.name, self._passphrase, run.redact, self._extra)
         if not run.preview:
             recover(run)
         if reread and not run.stopped:

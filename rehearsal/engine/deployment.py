@@ -3,6 +3,8 @@
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from rehearsal.engine.errors import Aborted, BadInput
@@ -11,7 +13,7 @@ from rehearsal.engine.model import STACK, Change, Step, name_of, no_provider, pr
 from rehearsal.engine.run import Run, existing, known
 from rehearsal.engine.state import Resource
 from rehearsal.engine.values import covers, keep_ignored, mark, parse_path, plain, secret_keys
-from rehearsal.protocol import UNKNOWN, Diff, Props, ProviderError, Result
+from rehearsal.protocol import UNKNOWN, Diff, Props, ProviderError, Result, Unfinished
 
 Changes = tuple[Change, ...]
 
@@ -95,16 +97,40 @@ class Deployment:
     def _record(self, goal: Goal, old: Resource | None) -> Resource:
         """Record what has no provider verbs: components, the stack and provider resources."""
         new = replace(goal.resource, outputs=goal.resource.inputs)
+        diff = Diff()
         if new.custom:
-            new = replace(new, id=old.id if old else str(uuid.uuid4()))
+            provider = self.run.providers.get(new.type)
+            if provider is not None:
+                provider.check(self.run.call(new, "create"), plain(new.inputs))
+                diff = provider.diff(self.run.call(new, "update"), existing(old), plain(new.inputs)) if old else diff
+            new = replace(new, id=old.id if old and not diff.replaces else str(uuid.uuid4()))
         elif old is not None:
             new = replace(new, outputs=old.outputs)
         op = "create" if old is None else "same" if old.inputs == new.inputs else "update"
+        if diff.replaces:
+            op = "replace"
         if old != new:
             with self.run.state.edit():
+                if diff.replaces:
+                    self._condemn(new.urn)
                 self.run.state.put(new)
-        self.run.note(Step(op, new.urn))
+        self.run.note(Step(op, new.urn, reasons=_reasons(diff) if diff.replaces else ()))
         return new
+
+    def _condemn(self, urn: str) -> None:
+        self.run.state.condemn(urn)
+        self._mine.add(id(self.run.state.condemned[-1]))
+
+    def _moved(self, old: Resource, new: Resource) -> bool:
+        """Tell whether the provider is another one to the provider itself: its id changes when it is replaced."""
+        before, after = provider_urn(old.provider), provider_urn(new.provider)
+        if before == after or not before or not after:
+            return before == after and old.provider != new.provider
+        type_ = type_of(after)
+        if type_ not in self.run.providers:
+            return False
+        olds, news = self.run.provider_inputs(old.provider), self.run.provider_inputs(new.provider)
+        return bool(self.run.providers[type_].diff(self.run.call(new, "update"), Result("", olds, olds), news).replaces)
 
     def _decide(self, goal: Goal, old: Resource | None) -> Resource:
         run, urn = self.run, goal.resource.urn
@@ -116,18 +142,28 @@ class Deployment:
         if not run.preview and not known(inputs):
             missing = sorted(name_of(u) for u in goal.resource.needs() & self._skipped)
             raise BadInput(f"needs {', '.join(missing) or 'a value'} that is not there yet; add it with --target")
-        news = provider.check(run.call(goal.resource, "create"), plain(inputs))
-        new = replace(goal.resource, inputs=mark(news, secret_keys(inputs)))
+        new = self._checked(goal, inputs, old)
+        news = plain(new.inputs)
         if old is None:
             if urn in self._fallen:
                 return self._create(goal, new, "replace", (self._fallen.pop(urn)[1],))
             return self._create(goal, new, "create")
-        diff = _refine(provider.diff(run.call(new, "update"), existing(old), news), goal)
+        if self._moved(old, new):
+            diff = Diff(("provider",), ("provider",))
+        else:
+            diff = _refine(provider.diff(run.call(new, "update"), existing(old), news), goal)
         if diff.replaces or urn in self.replace:
-            return self._replace(goal, old, new, diff)
-        if diff.changed:
+            return self._replace(goal, old, self._checked(goal, inputs, None), diff)
+        if diff.changed or old.unready:
             return self._update(goal, old, new, diff)
         return self._same(goal, old, new)
+
+    def _checked(self, goal: Goal, inputs: Props, old: Resource | None) -> Resource:
+        """Let the provider check the inputs; without an old resource it names and fills in anew."""
+        call = replace(self.run.call(goal.resource, "create"), before=plain(old.inputs) if old else {})
+        news = self.run.provider(goal.resource.type).check(call, plain(inputs))
+        # What comes out as a secret went in as one: a Secret's data, which may be given in the clear.
+        return replace(goal.resource, inputs=mark(news, {*secret_keys(inputs), *goal.secret_outputs}))
 
     def _same(self, goal: Goal, old: Resource, new: Resource) -> Resource:
         kept = replace(new, id=old.id, outputs=old.outputs)
@@ -145,37 +181,51 @@ class Deployment:
         result: Result | None = Result("", plain(new.inputs))
         if not run.preview:
             call, provider = run.call(new, "create"), run.provider(new.type)
-            result = run.perform(op, new, "create", lambda: provider.create(call, plain(new.inputs)))
+            with self._unfinished(lambda result: self._made(goal, new, result, unready=True, another=True)):
+                result = run.perform(op, new, "create", lambda: provider.create(call, plain(new.inputs)))
         assert result is not None  # noqa: S101 - create returns a result or raises
-        done = replace(new, id=result.id, outputs=run.secretly(new, result.outputs, goal.secret_outputs))
+        done = self._made(goal, new, result, another=True)
+        run.note(Step(op, new.urn, changes, reasons, time.monotonic() - begun))
+        return done
+
+    def _made(
+        self, goal: Goal, new: Resource, result: Result, *, unready: bool = False, another: bool = False
+    ) -> Resource:
+        """Record what exists now; `another`: beside an older one under this URN, which is deleted later."""
+        run = self.run
+        outputs = run.secretly(new, result.outputs, goal.secret_outputs)
+        done = replace(new, id=result.id, outputs=outputs, unready=unready)
         run.learn(done.outputs)
         with run.state.edit():
             run.state.pending.pop(new.urn, None)
-            if new.urn in run.state.resources:
-                run.state.condemn(new.urn)
-                self._mine.add(id(run.state.condemned[-1]))
+            if another and new.urn in run.state.resources:
+                self._condemn(new.urn)
             run.state.put(done)
-        run.note(Step(op, new.urn, changes, reasons, time.monotonic() - begun))
         return done
+
+    @contextmanager
+    def _unfinished(self, keep: Callable[[Result], object]) -> Iterator[None]:
+        """Keep what exists although the verb failed, as the real engine does with initialization errors."""
+        try:
+            yield
+        except Aborted as stop:
+            if isinstance(stop.__cause__, Unfinished):
+                keep(stop.__cause__.result)
+            raise
 
     def _update(self, goal: Goal, old: Resource, new: Resource, diff: Diff) -> Resource:
         run, begun = self.run, time.monotonic()
         new = replace(new, id=old.id, outputs=old.outputs)
-        outputs = {**plain(old.outputs), **plain(new.inputs)}
+        result: Result | None = Result(old.id, {**plain(old.outputs), **plain(new.inputs)})
         if not run.preview:
             call, provider = run.call(new, "update"), run.provider(new.type)
             recorded = replace(old, timeouts=new.timeouts)
-            result = run.perform(
-                "update", recorded, "update", lambda: provider.update(call, existing(old), plain(new.inputs))
-            )
-            assert result is not None  # noqa: S101 - update returns a result or raises
-            outputs = result.outputs
-            new = replace(new, id=result.id)
-        done = replace(new, outputs=run.secretly(new, outputs, goal.secret_outputs))
-        run.learn(done.outputs)
-        with run.state.edit():
-            run.state.pending.pop(new.urn, None)
-            run.state.put(done)
+            with self._unfinished(lambda result: self._made(goal, new, result, unready=True)):
+                result = run.perform(
+                    "update", recorded, "update", lambda: provider.update(call, existing(old), plain(new.inputs))
+                )
+        assert result is not None  # noqa: S101 - update returns a result or raises
+        done = self._made(goal, new, result)
         run.note(Step("update", new.urn, run.changes(diff, old, new.inputs), (), time.monotonic() - begun))
         return done
 
@@ -185,12 +235,13 @@ class Deployment:
                 "unable to replace it as it is protected: remove `protect` from it in the program and run up, "
                 f"or unprotect it in the state. What forces the replacement: {', '.join(diff.replaces) or '--replace'}"
             )
-        reasons = tuple(f"{path} cannot be changed in place" for path in diff.replaces) or ("--replace names it",)
+        reasons = _reasons(diff) or ("--replace names it",)
         first = diff.delete_before_replace if goal.delete_first is None else goal.delete_first
         if first:
             with self._cascade:
                 fallen = self._dependents(old)
                 self._refuse(fallen)
+                self.run.doomed.update(dependent.urn for dependent in fallen)
                 for dependent in reversed(fallen):
                     self._fallen[dependent.urn] = (dependent, f"{type_of(old.urn)} {old.name} is replaced")
                     self.run.delete(dependent, replaced=True)
@@ -259,6 +310,8 @@ def delete_all(run: Run, gone: list[Resource], replaced: set[int] | None = None)
                 ),
             )
 
+    run.doomed.update(resource.urn for resource in gone)
+
     def one(resource: Resource) -> bool:
         try:
             run.delete(resource, replaced=id(resource) in (replaced or ()))
@@ -270,6 +323,10 @@ def delete_all(run: Run, gone: list[Resource], replaced: set[int] | None = None)
         return True
 
     in_reverse(gone, one, run.parallel, lambda: run.stopped)
+
+
+def _reasons(diff: Diff) -> tuple[str, ...]:
+    return tuple(f"{path} cannot be changed in place" for path in diff.replaces)
 
 
 def _refine(diff: Diff, goal: Goal) -> Diff:

@@ -21,6 +21,7 @@ _HONOURED = frozenset(
         *("type", "name", "parent", "custom", "object", "protect", "dependencies", "propertyDependencies"),
         *("provider", "deleteBeforeReplace", "deleteBeforeReplaceDefined", "ignoreChanges", "replaceOnChanges"),
         *("additionalSecretOutputs", "aliasURNs", "aliases", "customTimeouts", "retainOnDelete"),
+        "deletedWith",
     )
 )
 # What the SDK sends about itself, and which plugin the real engine would load.
@@ -34,8 +35,8 @@ _NEUTRAL = frozenset(
 _FEATURES = [
     resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
     resource_pb2.RESOURCE_MONITOR_FEATURE_ALIAS_SPECS,
-    # Claimed so that the request arrives and the refusal here names the option.
     resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH,
+    # Claimed so that the request arrives and the refusal here names the option.
     resource_pb2.RESOURCE_MONITOR_FEATURE_REPLACE_WITH,
     resource_pb2.RESOURCE_MONITOR_FEATURE_REPLACEMENT_TRIGGER,
     resource_pb2.RESOURCE_MONITOR_FEATURE_TRANSFORMS,
@@ -110,6 +111,7 @@ class Monitor(MockMonitor):
             property_dependencies={k: tuple(sorted(v.urns)) for k, v in request.propertyDependencies.items()},
             protect=request.protect,
             retain=request.retainOnDelete,
+            deleted_with=request.deletedWith,
             timeouts=timeouts,
         )
         self._aliases[urn] = tuple(dict.fromkeys(self._alias_urns(request)))

@@ -8,7 +8,7 @@ import logging
 import os
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,8 +69,10 @@ def encryption_salt(path: Path) -> str | None:
     return _yaml(path).get("encryptionsalt")
 
 
-def load_config(path: Path, project: str, passphrase: str, redact: Redactor) -> Config:
-    """Read `config:` of an environment file; `secure:` values are decrypted."""
+def load_config(
+    path: Path, project: str, passphrase: str, redact: Redactor, extra: Mapping[str, Any] | None = None
+) -> Config:
+    """Read `config:` of an environment file; `secure:` values are decrypted. `extra` may not repeat its keys."""
     data = _yaml(path)
     values: dict[str, str] = {}
     secret: list[str] = []
@@ -81,6 +83,10 @@ def load_config(path: Path, project: str, passphrase: str, redact: Redactor) -> 
         values[full] = shown if isinstance(shown, str) else json.dumps(shown)
         if opened.used:
             secret.append(full)
+    for key, value in (extra or {}).items():
+        if key in values:
+            raise BadInput(f"{path}: {key} is set here and given beside the file; keep one of the two")
+        values[key] = value if isinstance(value, str) else json.dumps(value)
     return Config(values, secret)
 
 

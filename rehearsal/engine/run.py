@@ -14,7 +14,7 @@ from rehearsal.engine.model import Change, Failure, Step, no_provider, provider_
 from rehearsal.engine.secrets import Redactor
 from rehearsal.engine.state import Resource, State
 from rehearsal.engine.values import Path, Secret, contains, lookup, mark, parse_path, plain, secret_keys
-from rehearsal.protocol import UNKNOWN, Call, Diff, Props, Provider, ProviderError, Result, Unknown
+from rehearsal.protocol import UNKNOWN, Call, Diff, Props, Provider, ProviderError, Result, Unknown, Untouched
 
 DEFAULT_TIMEOUT = 600.0
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -36,6 +36,9 @@ class Run:
     parallel: int = 16
     steps: list[Step] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    doomed: set[str] = field(default_factory=set)
+    """URNs that this run deletes. As in the real engine, one that goes before its own replacement is not among them,
+    but what goes with it is; a resource `deleted_with` one of these leaves the state without a call."""
 
     def __post_init__(self) -> None:
         """Learn the secrets that the state holds."""
@@ -56,14 +59,17 @@ class Run:
                     self.redact.learn(plain(value))
 
     def provider(self, type_: str) -> Provider:
-        """Find the provider of a type."""
-        if type_ not in self.providers:
+        """Find the provider of a type; a key `package:` serves every type of that package."""
+        found = self.providers.get(type_) or self.providers.get(f"{type_.partition(':')[0]}:")
+        if found is None:
             raise BadInput(f"resource type {type_} is not supported by this engine")
-        return self.providers[type_]
+        return found
 
     def provider_inputs(self, reference: str) -> Props:
-        """Inputs of the explicit provider resource that a reference names."""
-        found = self.state.resources.get(provider_urn(reference))
+        """Inputs of the explicit provider resource that a reference names; one that was replaced serves its own."""
+        urn = provider_urn(reference)
+        mine = (r for r in (*self.state.resources.values(), *self.state.condemned) if f"{r.urn}::{r.id}" == reference)
+        found = next(mine, None) or self.state.resources.get(urn)
         inputs: Props = plain(found.inputs) if found else {}
         return inputs
 
@@ -96,7 +102,7 @@ class Run:
             failed = verb == "create" and not self.cancel.is_set()
             with self.state.edit():
                 self.state.pending.pop(resource.urn, None)
-                if verb == "create":
+                if verb == "create" and not isinstance(error, Untouched):
                     self.state.begin(verb, resource, failed)
             raise self.fail(resource.urn, error) from error
         if result is not None:
@@ -110,7 +116,8 @@ class Run:
     def delete(self, resource: Resource, replaced: bool = False) -> None:
         """Delete one resource, in its provider and in the state."""
         op, begun = ("delete-replaced" if replaced else "delete"), time.monotonic()
-        if self.preview or resource.retain or no_provider(resource.type, resource.custom):
+        idle = resource.retain or no_provider(resource.type, resource.custom) or resource.deleted_with in self.doomed
+        if self.preview or idle:
             with self.state.edit():
                 self.state.forget(resource)
         else:

@@ -35,7 +35,11 @@ class Resource:
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     protect: bool = False
     retain: bool = False
+    deleted_with: str = ""
+    """URN of the resource whose deletion takes this one along."""
     timeouts: Mapping[str, str] = field(default_factory=dict)
+    unready: bool = False
+    """It exists, but did not become usable: the next run waits for it again."""
     condemned: bool = False
     """Replaced already; to be deleted at the end of the run."""
     text: str = field(default="", compare=False, repr=False)
@@ -48,7 +52,7 @@ class Resource:
 
     def needs(self) -> set[str]:
         """URNs that must exist as long as this resource does."""
-        urns = {*self.dependencies, self.parent, provider_urn(self.provider)}
+        urns = {*self.dependencies, self.parent, self.deleted_with, provider_urn(self.provider)}
         return urns.union(*self.property_dependencies.values()) - {""}
 
 
@@ -125,7 +129,9 @@ class State:
             "propertyDependencies": resource.property_dependencies,
             "protect": resource.protect,
             "retainOnDelete": resource.retain,
+            "deletedWith": resource.deleted_with,
             "customTimeouts": resource.timeouts,
+            "unready": resource.unready,
             "delete": resource.condemned,
         }
         return replace(resource, text=json.dumps({key: value for key, value in item.items() if value}))
@@ -158,7 +164,9 @@ class State:
             property_dependencies={k: tuple(v) for k, v in item.get("propertyDependencies", {}).items()},
             protect=item.get("protect", False),
             retain=item.get("retainOnDelete", False),
+            deleted_with=item.get("deletedWith", ""),
             timeouts=item.get("customTimeouts", {}),
+            unready=item.get("unready", False),
             condemned=item.get("delete", False),
             text=json.dumps(item),
         )
@@ -255,6 +263,7 @@ def _renamed(resource: Resource, old: str, new: str) -> Resource:
         resource,
         urn=swap([resource.urn])[0],
         parent=swap([resource.parent])[0],
+        deleted_with=swap([resource.deleted_with])[0],
         provider=f"{new}::{id_}" if head == old else resource.provider,
         dependencies=swap(resource.dependencies),
         property_dependencies={key: swap(urns) for key, urns in resource.property_dependencies.items()},

@@ -1,12 +1,14 @@
 """The resource types and functions that the program may use, by type token.
 
-A token that is not here is not supported: the engine names it and stops.
+A token that is not here is not supported: the engine names it and stops. `package:` stands for every other type of
+that package.
 """
 
 from collections.abc import Callable, Mapping
 
 from rehearsal.protocol import Call, Props, Provider
 from rehearsal.providers.command import Command
+from rehearsal.providers.kubernetes.kinds import RESOURCES as KUBERNETES
 from rehearsal.providers.openstack.address import FloatingIp, FloatingIpAssociate, RouterInterface
 from rehearsal.providers.openstack.compute import Instance
 from rehearsal.providers.openstack.network import (
@@ -19,6 +21,7 @@ from rehearsal.providers.openstack.network import (
     get_network,
 )
 from rehearsal.providers.openstack.volume import Volume, VolumeAttach
+from rehearsal.providers.random import RESOURCES as RANDOM
 from rehearsal.providers.tls import PrivateKey
 
 _OPENSTACK = {
@@ -41,12 +44,15 @@ RESOURCES: Mapping[str, Provider] = {
     **{f"openstack:{token}": provider for token, provider in _OPENSTACK.items()},
     "tls:index/privateKey:PrivateKey": _PRIVATE_KEY,
     "command:remote:Command": _COMMAND,
+    **RANDOM,
+    **KUBERNETES,
 }
 
 TIMEOUTS: Mapping[str, float] = {
     **{f"openstack:{token}": provider.timeout for token, provider in _OPENSTACK.items()},
     "tls:index/privateKey:PrivateKey": _PRIVATE_KEY.timeout,
     "command:remote:Command": _COMMAND.timeout,
+    **{token: provider.timeout for token, provider in RANDOM.items()},
 }
 """Seconds that a verb may take when customTimeouts says nothing: the published providers' defaults."""
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_engine_toys import World, ops, step, urn
+from rehearsal.engine import BadInput
+from rehearsal.protocol import Call, Diff, Props, Result, Unfinished, Untouched
+from tests.unit.test_engine_toys import SALT, Toys, World, ops, step, urn
 
 
 @pytest.fixture
@@ -189,7 +191,6 @@ def test_an_unknown_type_and_an_option_that_is_not_honoured_are_named(world: Wor
     """A rehearsal that ignores an option would lie about the real run."""
     cases = {
         'pulumi.CustomResource("x:index:Y", "y", {})': "x:index:Y",
-        'Toy("a", O(deleted_with=Toy("b")))': "deletedWith",
         'Toy("a", O(import_="1"))': "importId",
         'Toy("a", O(replace_with=[Toy("b")]))': "replace_with",
         'Toy("a", O(transforms=[lambda a: None]))': "transforms",
@@ -203,6 +204,121 @@ def test_an_unknown_type_and_an_option_that_is_not_honoured_are_named(world: Wor
         summary = world.up(text)
         assert summary.failures, text
         assert word in summary.failures[0].cause, text
+
+
+WITH = """
+anchor = Toy("anchor")
+x = Toy("x", O(deleted_with=anchor))
+y = Toy("y", of=x.out)
+"""
+
+
+def test_what_is_deleted_with_another_leaves_the_state_without_a_call(world: World) -> None:
+    """Destroy never asks a control plane that goes too; the order is still that of the dependencies."""
+    world.up(WITH)
+    assert world.state().resources[urn("x")].deleted_with == urn("anchor")
+    world.toys.log.clear()
+    assert world.engine().destroy().counts == {"delete": 4}
+    assert world.toys.log == ["delete y", "delete anchor"]
+    assert world.state().resources == {}
+
+
+def test_what_is_deleted_with_another_is_deleted_alone_as_ever(world: World) -> None:
+    """Only the deletion of the named resource, in the same run, counts."""
+    world.up(WITH)
+    world.up('anchor = Toy("anchor", size=2)\n')
+    assert world.toys.log == ["update anchor", "delete y", "delete x"]
+
+
+def test_a_replaced_anchor_counts_as_deleted_only_where_the_real_engine_says_so(world: World) -> None:
+    """Created first, its old self is deleted at the end: x, gone from the program, goes with it. Deleted first: not."""
+    world.up(WITH.replace('"anchor"', '"anchor", fixed=1'))
+    world.up('Toy("anchor", fixed=2)\n')
+    assert world.toys.log == ["create anchor", "delete y", "delete anchor"]
+    dbr = WITH.replace('"anchor"', '"anchor", O(delete_before_replace=True), fixed=2')
+    world.up(dbr)
+    world.up(dbr.replace("=2", "=3").replace('x = Toy("x", O(deleted_with=anchor))', 'x = Toy("z")'))
+    assert sorted(world.toys.log[:3]) == ["create anchor", "create z", "delete anchor"]
+    assert world.toys.log[3:] == ["update y", "delete x"]
+
+
+def test_what_exists_but_is_not_usable_stays_and_is_waited_for_again(world: World) -> None:
+    """As the real engine's initialization errors: nothing is made twice, and nothing is removed."""
+    create, update = world.toys.create, world.toys.update
+
+    def unready(call: Call, news: Props) -> Result:
+        raise Unfinished("not ready", create(call, news))
+
+    world.toys.create = unready  # type: ignore[method-assign]
+    first = world.up('Toy("a", size=1)')
+    assert first.failures[0].cause == "not ready"
+    assert (world.state().resources[urn("a")].unready, world.state().pending) == (True, {})
+    assert ops(world.up()) == {"a": "update"}
+    assert world.toys.log == ["update a"]
+    assert ops(world.up()) == {"a": "same"}
+
+    def late(call: Call, olds: Result, news: Props) -> Result:
+        raise Unfinished("still not", update(call, olds, news))
+
+    world.toys.update = late  # type: ignore[method-assign]
+    world.up('Toy("a", size=2)')
+    found = world.state().resources[urn("a")]
+    assert (found.unready, found.inputs) == (True, {"size": 2})
+
+
+def test_a_refused_create_leaves_nothing_to_remove(world: World) -> None:
+    """What has that name is somebody else's: the next run must not clean it away."""
+    create = world.toys.create
+
+    def refuse(call: Call, news: Props) -> Result:  # noqa: ARG001  the signature of the method it replaces
+        raise Untouched("taken")
+
+    world.up('Toy("b")')
+    world.toys.create = refuse  # type: ignore[method-assign]
+    assert world.up('Toy("b")\nToy("a")').failures[0].cause == "taken"
+    assert world.state().pending == {}
+    world.toys.create = create  # type: ignore[method-assign]
+    assert ops(world.up()) == {"a": "create", "b": "same"}
+
+
+PROVIDED = """
+p = pulumi.ProviderResource("toy", "p", {"cluster": 1})
+a = Toy("a", O(provider=p), size=1)
+"""
+
+
+def test_another_provider_moves_its_resources_and_the_old_one_deletes_them(world: World) -> None:
+    """New objects in the new cluster, then the old ones go from the old cluster, with the old login."""
+    settings = Toys()
+    settings.diff = (  # type: ignore[method-assign]
+        lambda _call, olds, news: Diff(("cluster",), ("cluster",)) if (olds.inputs or {}) != news else Diff()
+    )
+    world.providers = {"toy:": world.toys, "pulumi:providers:toy": settings}
+    world.up(PROVIDED)
+    used: list[Props] = []
+    delete = world.toys.delete
+
+    def watched(call: Call, olds: Result) -> None:
+        used.append(dict(call.provider))
+        delete(call, olds)
+
+    world.toys.delete = watched  # type: ignore[method-assign]
+    assert ops(world.up()) == {"p": "same", "a": "same"}
+    summary = world.up(PROVIDED.replace("1}", "2}"))
+    assert ops(summary) == {"p": "replace", "a": "replace"}
+    assert world.toys.log == ["create a", "delete a"]
+    assert used == [{"cluster": 1}]
+    assert world.state().condemned == []
+
+
+def test_configuration_beside_the_file_is_added_and_never_doubled(world: World) -> None:
+    """As `pulumi up --config`: text as it is, structures as JSON."""
+    program = 'pulumi.export("x", pulumi.Config("p").require_object("x"))\n'
+    world.program(program)
+    assert world.engine(extra={"p:x": {"a": [1]}}).up().outputs == {"x": {"a": [1]}}
+    world.config.write_text(f"encryptionsalt: {SALT}\nconfig: {{x: 1}}\n")
+    with pytest.raises(BadInput, match="p:x is set here"):
+        world.engine(extra={"p:x": {"a": [1]}}).up()
 
 
 def test_parents_dependencies_and_timeouts_are_recorded(world: World) -> None:

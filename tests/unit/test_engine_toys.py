@@ -109,10 +109,12 @@ class World:
         (self.folder / "__main__.py").write_text(PRELUDE + text)
         return self
 
-    def engine(self, passphrase: str = PASSPHRASE) -> Engine:
+    def engine(self, passphrase: str = PASSPHRASE, extra: Props | None = None) -> Engine:
         """Make an engine, as a new command would."""
         invokes = {"toy:index:double": lambda _call, args: {"result": 2 * args["value"]}}
-        return Engine(self.root, "dev", self.config, self.folder, self.providers, invokes, passphrase, self.display)
+        return Engine(
+            self.root, "dev", self.config, self.folder, self.providers, invokes, passphrase, self.display, extra
+        )
 
     def up(self, text: str | None = None, **options: Any) -> Summary:
         """Run `up` on a program."""

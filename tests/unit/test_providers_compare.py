@@ -62,8 +62,8 @@ def state(token: str, outputs: Props | None = None, **inputs: Any) -> Result:
 
 def test_the_tables_are_those_of_the_contract() -> None:
     assert (
-        set(RESOURCES)
-        == set(TIMEOUTS)
+        {token for token in RESOURCES if not token.startswith(("random:", "kubernetes:", "pulumi:"))}
+        == {token for token in TIMEOUTS if not token.startswith("random:")}
         == {*BASE, *(f"openstack:networking/{t}" for t in ("router:Router", "routerInterface:RouterInterface"))}
     )
     assert set(INVOKES) == {"openstack:networking/getNetwork:getNetwork"}

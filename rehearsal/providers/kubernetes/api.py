@@ -1,0 +1,257 @@
+"""A small client of the Kubernetes API: one kubeconfig, JSON in and out, discovery.
+
+Only the kubeconfig that the program gives is used, never the one of the user who rehearses.
+"""
+
+import base64
+import binascii
+import functools
+import json
+import ssl
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import urllib3
+import yaml
+from urllib3.contrib.socks import SOCKSProxyManager
+
+from rehearsal.protocol import Call, ProviderError
+
+Object = dict[str, Any]
+Query = Mapping[str, str | int]
+CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
+NOT_FOUND, CONFLICT = 404, 409
+APPLY, JSON_PATCH = "application/apply-patch+yaml", "application/json-patch+json"
+
+
+class UnreachableError(ProviderError):
+    """The API server did not answer."""
+
+
+class ApiError(ProviderError):
+    """The API server said no."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        """Keep the HTTP status and the server's reason beside its message."""
+        super().__init__(f"the API server says: {message}")
+        self.status, self.reason = status, reason
+
+
+class NoKindError(ApiError):
+    """The API server has no such kind: its definition is not installed (yet)."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """One context of a kubeconfig."""
+
+    server: str
+    namespace: str = "default"
+    ca: str | None = None
+    certificate: str | None = field(default=None, repr=False)
+    key: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    proxy: str | None = None
+    tls_name: str | None = None
+
+
+def parse(kubeconfig: str, context: str | None = None) -> Access:
+    """Read the text of a kubeconfig; ProviderError names what is missing, and never shows the text."""
+    try:
+        data = yaml.safe_load(kubeconfig)
+        name = context or data["current-context"]
+        chosen = _named(data["contexts"], name)["context"]
+        cluster = _named(data["clusters"], chosen["cluster"])["cluster"]
+        user = _named(data["users"], chosen["user"])["user"]
+        server = cluster["server"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        what = error if isinstance(error, KeyError) else type(error).__name__
+        raise ProviderError(f"the kubeconfig of the provider is not usable: {what}; give its text, complete") from None
+    strange = set(user) - {"client-certificate-data", "client-key-data", "token"}
+    if strange or cluster.get("insecure-skip-tls-verify"):
+        raise ProviderError(
+            f"the kubeconfig of the provider uses {', '.join(sorted(strange)) or 'insecure-skip-tls-verify'}; "
+            "the rehearsal supports client certificates and tokens as data, with a verified server"
+        )
+    return Access(
+        server.rstrip("/"),
+        chosen.get("namespace") or "default",
+        _pem(cluster.get("certificate-authority-data")),
+        _pem(user.get("client-certificate-data")),
+        _pem(user.get("client-key-data")),
+        user.get("token"),
+        cluster.get("proxy-url"),
+        cluster.get("tls-server-name"),
+    )
+
+
+def _named(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next((item for item in items if item["name"] == name), {})
+
+
+def _pem(text: str | None) -> str | None:
+    try:
+        return base64.b64decode(text, validate=True).decode() if text else None
+    except (binascii.Error, UnicodeDecodeError):
+        raise ProviderError("the kubeconfig of the provider has a certificate or key that is not base64") from None
+
+
+@contextmanager
+def private_file(text: str, suffix: str = "") -> Iterator[Path]:
+    """A file that only its owner reads, gone afterwards."""
+    with tempfile.NamedTemporaryFile("w", prefix="leasehold-", suffix=suffix) as file:  # made with mode 0600
+        file.write(text)
+        file.flush()
+        yield Path(file.name)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind is addressed."""
+
+    path: str
+    namespaced: bool
+
+    def url(self, namespace: str | None, name: str = "") -> str:
+        """Path of an object, or of the collection."""
+        head, _, plural = self.path.rpartition("/")
+        inside = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
+        return f"{head}{inside}/{plural}" + (f"/{quote(name, safe='')}" if name else "")
+
+
+class Api:
+    """One API server, for any number of threads."""
+
+    def __init__(self, access: Access) -> None:
+        """Prepare the connections; nothing is asked yet."""
+        self.access = access
+        options: dict[str, Any] = {
+            "ssl_context": _tls(access),
+            "server_hostname": access.tls_name,
+            "maxsize": 16,
+            "retries": False,
+            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS),
+        }
+        if access.proxy:
+            # The name is resolved at the far end, as kubectl does.
+            proxy = access.proxy.replace("socks5://", "socks5h://")
+            self._pool: urllib3.PoolManager = SOCKSProxyManager(proxy, **options)
+        else:
+            self._pool = urllib3.PoolManager(**options)
+        self._kinds: dict[str, dict[str, Kind]] = {}
+
+    def call(
+        self, method: str, path: str, body: Any = None, content: str = "application/json", query: Query | None = None
+    ) -> Object:
+        """Send one request; returns the decoded answer. UnreachableError, or ApiError with the server's words."""
+        return dict(json.loads(self.text(method, path, body, content, query)))
+
+    def text(
+        self, method: str, path: str, body: Any = None, content: str = "application/json", query: Query | None = None
+    ) -> str:
+        """The same for an answer that is no JSON, such as a log."""
+        headers = {"Content-Type": content, "Accept": "application/json, */*"}
+        if self.access.token:
+            headers["Authorization"] = f"Bearer {self.access.token}"
+        url = f"{self.access.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body)
+        try:
+            answer = self._pool.request(method, url, body=data, headers=headers)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            cause = getattr(error, "reason", None) or error
+            raise UnreachableError(
+                f"the API server {self.access.server} does not answer ({type(cause).__name__}); "
+                "see whether it runs, and whether this address is the cluster's"
+            ) from None
+        text = answer.data.decode(errors="replace")
+        if answer.status >= 400:
+            raise _refusal(answer.status, text)
+        return text
+
+    def kind(self, api_version: str, kind: str) -> Kind:
+        """Look a kind up in the server's discovery; NoKindError if it is not there, also after a second look."""
+        known = self._kinds.get(api_version, {}).get(kind)
+        if known is None:
+            self._kinds[api_version] = self._discover(api_version)
+            known = self._kinds[api_version].get(kind)
+        if known is None:
+            raise NoKindError(
+                NOT_FOUND, "NoMatch", f"there is no kind {kind} in {api_version}; install its definition (CRD) first"
+            )
+        return known
+
+    def _discover(self, api_version: str) -> dict[str, Kind]:
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        try:
+            found = self.call("GET", root)["resources"]
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return {}
+            raise
+        return {
+            item["kind"]: Kind(f"{root}/{item['name']}", item["namespaced"])
+            for item in found
+            if "/" not in item["name"]
+        }
+
+    def get(self, api_version: str, kind: str, namespace: str | None, name: str) -> Object:
+        """One object."""
+        return self.call("GET", self.kind(api_version, kind).url(namespace, name))
+
+    def list(self, api_version: str, kind: str, namespace: str | None, query: Query | None = None) -> list[Object]:
+        """Objects of a kind."""
+        return list(self.call("GET", self.kind(api_version, kind).url(namespace), query=query).get("items") or [])
+
+
+def _tls(access: Access) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cadata=access.ca)
+        if access.certificate and access.key:
+            with private_file(access.certificate + "\n" + access.key) as file:
+                context.load_cert_chain(file)
+    except (ssl.SSLError, ValueError):
+        raise ProviderError(
+            "the kubeconfig of the provider has a certificate or key that OpenSSL cannot read"
+        ) from None
+    return context
+
+
+def _refusal(status: int, text: str) -> ApiError:
+    try:
+        said = json.loads(text)
+        return ApiError(status, said.get("reason", ""), said.get("message") or f"HTTP {status}")
+    except (ValueError, AttributeError):
+        return ApiError(status, "", f"HTTP {status}")
+
+
+@functools.lru_cache(maxsize=32)
+def _client(kubeconfig: str, context: str | None) -> Api:
+    return Api(parse(kubeconfig, context))
+
+
+def client(provider: Mapping[str, Any]) -> Api:
+    """The API server of an explicit provider resource; UnreachableError while its kubeconfig is not known."""
+    kubeconfig = provider.get("kubeconfig")
+    if kubeconfig is None:
+        raise ProviderError(
+            "there is no explicit provider with a kubeconfig; the rehearsal never uses the default one, "
+            "which could be the kubeconfig of whoever rehearses"
+        )
+    if not isinstance(kubeconfig, str):
+        raise UnreachableError("the kubeconfig is not known yet")
+    return _client(kubeconfig, provider.get("context"))
+
+
+def reach(call: Call) -> Api | None:
+    """The API server if it can be asked now: previews, and what is only nice to know."""
+    try:
+        api = client(call.provider)
+        api.kind("v1", "Namespace")
+    except UnreachableError:
+        return None
+    return api
