@@ -2,23 +2,24 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rehearsal.cloud import daemons, image, inventory, machines, network, packages, schema, seed, tenant
+from rehearsal.cloud import daemons, image, inventory, kernel, machines, network, packages, schema, seed, tenant
 from rehearsal.cloud import state as states
 from rehearsal.cloud.daemons import Daemons, Settings
 from rehearsal.cloud.database import Database
 from rehearsal.cloud.errors import CloudError
-from rehearsal.cloud.parts import Part, describe
+from rehearsal.cloud.parts import ARTIFACTS, Part, describe
 from rehearsal.cloud.plan import SitePlan
-from rehearsal.cloud.process import Processes, end, listening, marked
+from rehearsal.cloud.process import Processes, end, free_ports, listening, marked
 from rehearsal.cloud.state import SERVICES, State
 from rehearsal.paths import Root
 
@@ -51,6 +52,7 @@ class Cloud:
         500 to a lease asked for with an application credential.
         """
         self._check()
+        kernel.prepare()
         with self._locked():
             self._seconds = {}
             state = self._settle()
@@ -100,7 +102,8 @@ class Cloud:
     def status(self) -> list[Part]:
         """Each part: what it is, whether it runs, and what it took at the last `up`."""
         record = self._record()
-        return describe(record.get("plan", {}), self._pids(), record.get("seconds", {}))
+        running = {**self._pids(), ARTIFACTS: self._processes.pid(ARTIFACTS)}
+        return describe(record.get("plan", {}), running, record.get("seconds", {}))
 
     def running(self) -> bool:
         """Whether anything of it runs."""
@@ -136,6 +139,31 @@ class Cloud:
     def host_address(self) -> str:
         """This computer's address that machines can reach."""
         return self._state().host
+
+    def port(self, name: str) -> int:
+        """A free port for a process of others, chosen at the first call and kept."""
+        with self._locked():
+            state = self._state()
+            if name not in state.ports:
+                state.ports[name] = free_ports(1)[0]
+                states.save(self._folder / "state.json", state)
+            return state.port(name)
+
+    def beside(self, name: str, command: Sequence[str], env: Mapping[str, str], code: Path, port: int) -> None:
+        """Keep a process of others running beside the services, until the cloud goes down.
+
+        It is started again when its command or its code has changed, and must answer on `port` of `host_address`.
+        """
+        with self._locked():
+            record = self._folder / "run" / f"{name}.signature"
+            signature = f"{list(command)} {hashlib.sha256(code.read_bytes()).hexdigest()}"
+            if self._processes.pid(name):
+                if record.exists() and record.read_text() == signature:
+                    return
+                self._processes.stop([name])
+            self._processes.start(name, command, env)
+            record.write_text(signature)
+            self._processes.wait_port(name, port, timeout=30, host=self.host_address())
 
     # -- steps -------------------------------------------------------------------------------------------------
 

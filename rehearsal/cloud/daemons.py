@@ -120,6 +120,7 @@ class Daemons:
             "OS_PLACEMENT_CONFIG_DIR": str(self._folder / "etc"),
             "LEASEHOLD_NAMESPACE": network.namespace(self._name),
             "LEASEHOLD_HOSTS": " ".join(settings.hosts),
+            "LEASEHOLD_GPU_HOSTS": " ".join(host.name for host in settings.plan.metal_hosts if host.gpu),
             "LEASEHOLD_HOST_ADDRESS": state.host,
             "LEASEHOLD_OPERATOR_ADDRESS": settings.plan.operator_address or state.host,
             "LEASEHOLD_SOCKET": str(self._folder / "run" / "mysql.sock"),

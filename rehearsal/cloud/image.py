@@ -38,6 +38,8 @@ PACKAGES = (
         "netbase",
     ),
     *("python3-cffi-backend", "iputils-ping", "conntrack", "ethtool", "socat", "openssl", "zstd", "rsync", "less"),
+    # What a Kubernetes node needs of its distribution, and file systems other than ext4.
+    *("runc", "containernetworking-plugins", "xfsprogs", "inotify-tools", "busybox"),
 )
 USER = "cc"
 CLOUD_CONFIG = f"""\
@@ -89,12 +91,42 @@ EXCLUDED = (
     ),
     *("./var/log/*.log", "./etc/ssh/ssh_host_*"),
 )
+# udev's links to disks by their file system, which mounts are named after; udevd itself would see the disks of all
+# machines. A program that closes a disk that it wrote to (mkfs, wipefs) changes them.
+DISKS_SCRIPT = """\
+#!/bin/sh
+cd /dev || exit 1
+mkdir -p disk/by-uuid
+link() {
+  for old in disk/by-uuid/*; do [ "$(readlink "$old")" != "/dev/$1" ] || rm -f "$old"; done
+  uuid=$(blkid -p -s UUID -o value "$1") && [ -n "$uuid" ] && ln -sfn "/dev/$1" "disk/by-uuid/$uuid"
+}
+inotifywait -q -m -e create,delete,close_write --format '%f' . | {
+  for disk in vd?; do [ ! -b "$disk" ] || link "$disk"; done
+  systemd-notify --ready
+  while read -r disk; do case $disk in vd?) link "$disk" ;; esac; done
+}
+"""
+DISKS_UNIT = """\
+[Unit]
+Description=Links to disks by their file system
+DefaultDependencies=no
+Before=local-fs-pre.target
+Wants=local-fs-pre.target
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=/usr/lib/disk-links
+Restart=always
+[Install]
+WantedBy=local-fs-pre.target sysinit.target
+"""
 VERSION = 1  # raise it to rebuild although nothing above changed
 
 
 def recipe() -> str:
     """Identifies the image's content: equal recipes are built once."""
-    parts = (SUITE, *PACKAGES, USER, CLOUD_CONFIG, *MASKED, *EXCLUDED, str(VERSION))
+    parts = (SUITE, *PACKAGES, USER, CLOUD_CONFIG, *MASKED, *EXCLUDED, DISKS_SCRIPT, DISKS_UNIT, str(VERSION))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
@@ -128,6 +160,13 @@ def _finish(root: Path) -> None:
     (root / "etc/fstab").write_text("")
     (root / "etc/hostname").write_text("machine\n")
     (root / "etc/machine-id").write_text("")  # empty: each machine gets its own, and it is no first boot
+    (root / "usr/lib/disk-links").write_text(DISKS_SCRIPT)
+    (root / "usr/lib/disk-links").chmod(0o755)
+    (root / "etc/systemd/system/disk-links.service").write_text(DISKS_UNIT)
+    for target in ("local-fs-pre.target", "sysinit.target"):
+        wants = root / f"etc/systemd/system/{target}.wants"
+        wants.mkdir(exist_ok=True)
+        (wants / "disk-links.service").symlink_to("../disk-links.service")
     for unit in MASKED:
         link = root / "etc/systemd/system" / unit
         link.unlink(missing_ok=True)

@@ -29,10 +29,15 @@ SERVICES = {
     "glance": "images",
     "blazar": "leases of flavors and of hosts, looked at every second instead of every ten",
 }
+ARTIFACTS = "artifacts"
+"""The process that serves what machines download."""
 PACKAGES = {"placement": "openstack-placement"}
 STAND_INS = (
     ("machines", "podman containers with systemd, cloud-init and sshd instead of virtual machines; sizes are no limit"),
-    ("machine image", "Debian 12 by debootstrap under every image name, user cc; no kernel, no GPU driver"),
+    (
+        "machine image",
+        "Debian 12 by debootstrap under every image name; no kernel; CUDA images have a GPU driver by name only",
+    ),
     ("capacity", "256 vCPU, 1 TiB of memory and 100 TB of disk are offered, whatever this computer has"),
     ("volumes", "sparse files on loop devices: real block devices, one backend for every volume type"),
     ("internet", "machines reach this computer, nothing beyond it"),
@@ -53,6 +58,9 @@ def describe(plan: Mapping[str, Any], running: Mapping[str, int | None], seconds
         if name == "agent":
             why = f"{why}; {'runs' if running.get('agent') else 'does not run'}"  # noqa: PLW2901
         parts.append(Part(name, "stand-in", why, seconds.get(name, 0.0)))
+    if pid := running.get(ARTIFACTS):
+        what = f"a mirror on this computer, with stand-ins instead of upstream's files; runs (process {pid})"
+        parts.append(Part(ARTIFACTS, "stand-in", what, seconds.get(ARTIFACTS, 0.0)))
     regions = plan.get("regions", [])
     if len(regions) > 1:
         parts.append(Part("regions", "stand-in", f"{', '.join(regions)}: one set of services in one catalogue"))

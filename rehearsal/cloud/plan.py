@@ -18,6 +18,11 @@ class MetalHost:
     name: str
     node_type: str
 
+    @property
+    def gpu(self) -> bool:
+        """Whether its machine has a GPU."""
+        return self.node_type.startswith("gpu_")
+
 
 @dataclass(frozen=True)
 class SitePlan:

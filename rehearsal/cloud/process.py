@@ -68,11 +68,11 @@ def free_ports(count: int) -> list[int]:
     raise CloudError(f"no block of {count} free ports on 127.0.0.1: end what uses ports 20000 to 32000")
 
 
-def listening(port: int) -> bool:
-    """Whether something answers on 127.0.0.1."""
+def listening(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something answers there."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def marked(mark: str) -> list[int]:
@@ -159,10 +159,10 @@ class Processes:
         for file in (self._folder / "run").glob("*.pid"):
             file.unlink(missing_ok=True)
 
-    def wait_port(self, name: str, port: int, timeout: float = 180.0) -> None:
+    def wait_port(self, name: str, port: int, timeout: float = 180.0, host: str = "127.0.0.1") -> None:
         """Wait until `name` answers on `port`; a process that ended first is an error."""
         deadline = time.monotonic() + timeout
-        while not listening(port):
+        while not listening(port, host):
             if self.pid(name) is None:
                 raise CloudError(f"{name} ended while it started: see {self._folder / 'log'}/{name}.out and .log")
             if time.monotonic() > deadline:

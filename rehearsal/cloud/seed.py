@@ -23,11 +23,14 @@ HOST_WAIT = 90.0
 
 
 def flavors(admin: Connection, plan: SitePlan) -> None:
-    """Public flavors of the plan's sizes."""
-    have = {flavor.name for flavor in admin.compute.flavors()}
+    """Public flavors of the plan's sizes. Blazar copies the extra specs of a flavor that it reserves."""
+    have = {flavor.name: flavor for flavor in admin.compute.flavors()}
     for flavor in plan.flavors:
-        if flavor.name not in have:
-            admin.compute.create_flavor(name=flavor.name, vcpus=flavor.vcpus, ram=flavor.ram_mb, disk=flavor.disk_gb)
+        made = have.get(flavor.name) or admin.compute.create_flavor(
+            name=flavor.name, vcpus=flavor.vcpus, ram=flavor.ram_mb, disk=flavor.disk_gb
+        )
+        if flavor.gpus:
+            admin.compute.create_flavor_extra_specs(made, {"leasehold:gpus": str(flavor.gpus)})
 
 
 def volume_types(admin: Connection, plan: SitePlan) -> None:

@@ -15,6 +15,7 @@ class Flavor:
     vcpus: int
     ram_mb: int
     disk_gb: int
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ M1 = (
     Flavor("m1.xlarge", 8, 16384, 40),
 )
 GPU = (
-    Flavor("g1.h100.pci.1", 48, 250 * 1024, 40),
-    Flavor("g1.h100.vgpu.1g.12gb", 8, 32 * 1024, 40),
+    Flavor("g1.h100.pci.1", 48, 250 * 1024, 40, gpus=1),
+    Flavor("g1.h100.vgpu.1g.12gb", 8, 32 * 1024, 40, gpus=1),
 )
 BARE_METAL = Flavor("baremetal", 1, 1024, 20)
 IMAGES = (
@@ -86,4 +87,4 @@ GENERIC_QUOTA = Quota(50, 256, 1024 * 1024, 50, 10000, 20, 500, 20, 50, 50, 500)
 def sized(name: str) -> Flavor:
     """A flavor of an unknown site: the known size of that name, else a medium one."""
     known = {flavor.name: flavor for flavor in (*M1, *GPU, BARE_METAL)}
-    return known.get(name, Flavor(name, 2, 4096, 40))
+    return known.get(name, Flavor(name, 2, 4096, 40, gpus=int(name.startswith("g1."))))

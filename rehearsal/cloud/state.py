@@ -76,9 +76,9 @@ def free_network(name: str) -> str:
 
 
 def new_ports(state: State) -> State:
-    """The same state on other ports."""
+    """The same state on other ports. Those of processes of others stay: they are on an address of the cloud's own."""
     names = ("mariadb", *SERVICES)
-    return replace(state, ports=dict(zip(names, free_ports(len(names)), strict=True)))
+    return replace(state, ports={**state.ports, **dict(zip(names, free_ports(len(names)), strict=True))})
 
 
 def load(path: Path) -> State | None:

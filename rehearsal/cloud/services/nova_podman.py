@@ -21,6 +21,7 @@ import uuid
 
 import nova.conf
 import nova.virt.node
+from leasehold_services import guest
 from leasehold_services import host as tools
 from leasehold_services.host import CLOUD, NETNS, PREFIX, loops_of, sh
 from nova import exception
@@ -37,9 +38,6 @@ BARE_METAL = "bm-"
 LIMITS = ("nofile=20000:20000", "nproc=20000:20000")
 GUEST_REBOOT = 129  # systemd as PID 1: 129 after a reboot, 130 after a poweroff
 STOP_SECONDS = 10
-# On a cgroup v1 host podman binds the host's name=systemd hierarchy over the private one; then the systemds of all
-# machines share /init.scope and /system.slice there, and units die when another machine restarts one.
-INIT = "umount /sys/fs/cgroup/systemd/release_agent /sys/fs/cgroup/systemd 2>/dev/null; exec /sbin/init"
 _image_lock = threading.Lock()
 
 
@@ -135,9 +133,12 @@ class PodmanDriver(fake.FakeDriverWithoutFakeNodes):
                 LOG.warning("watching for guest reboots: %s", error)
 
     def _start(self, instance):
+        disks = []
+        for link in sorted(glob.glob(self._dir(instance, "dev", "*"))):  # /dev is new at every start
+            path = os.readlink(link)
+            disks.append((*self._numbers(path), "/dev/" + os.path.basename(link), self._by_id(path)))
+        guest.write_devices(self._dir(instance, "machine"), disks)
         sh("podman", "start", PREFIX + instance)
-        for link in glob.glob(self._dir(instance, "dev", "*")):  # /dev is new at every start
-            self._make_device(instance, "/dev/" + os.path.basename(link), os.readlink(link))
 
     @staticmethod
     def _dir(instance, *more):
@@ -238,17 +239,23 @@ class PodmanDriver(fake.FakeDriverWithoutFakeNodes):
         ):
             args += ["--label", f"{key}={value}"]
         args += ["--network", "ns:" + NETNS + name, "--privileged", "--systemd=always", "--cgroupns=private"]
+        args += ["--pids-limit", "-1"]  # podman's own limit is too low for a machine with pods
         args += ["--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/tmp", "--no-hosts"]  # noqa: S108
         args += [
             "--dns",
             os.environ["LEASEHOLD_HOST_ADDRESS"],
         ]  # nothing answers there: look-ups fail at once
         args += ["-v", seed + ":/var/lib/cloud/seed/config_drive:ro"]
+        args += guest.prepare(
+            self._dir(instance.uuid, "machine"), guest.gpus(instance.flavor, self.host), image_meta.name
+        )
+        if os.path.isdir("/lib/modules/" + os.uname().release):
+            args += ["-v", "/lib/modules:/lib/modules:ro"]
         for volume in ("/var/lib/rancher", "/var/lib/containerd", "/var/lib/kubelet"):
             args += ["-v", volume]  # overlayfs cannot lie on overlayfs
         for limit in LIMITS:
             args += ["--ulimit", limit]
-        sh(*args, image, "/bin/sh", "-c", INIT)
+        sh(*args, image, "/bin/sh", f"{guest.INSIDE}/machine-init")
         if power_on:
             self.power_on(context, instance, network_info, block_device_info)
 
@@ -347,15 +354,19 @@ class PodmanDriver(fake.FakeDriverWithoutFakeNodes):
     def _by_id(path):
         return "/dev/disk/by-id/virtio-" + os.path.basename(path)[len("volume-") :][:20]
 
-    def _make_device(self, instance, device, path):
+    @staticmethod
+    def _numbers(path):
         loop = (loops_of(path) or [sh("losetup", "-f", "--show", path).strip()])[0]
         number = os.stat(loop).st_rdev
+        return os.major(number), os.minor(number)
+
+    def _make_device(self, instance, device, path):
         script = (
             'rm -f "$1"; mknod -m 660 "$1" b $2 $3 && chgrp disk "$1" && mkdir -p /dev/disk/by-id && ln -sfn "$1" "$4"'
         )
         sh(
             *("podman", "exec", PREFIX + instance, "sh", "-c", script, "sh"),
-            *(device, os.major(number), os.minor(number), self._by_id(path)),
+            *(device, *self._numbers(path), self._by_id(path)),
         )
 
     def detach_volume(self, context, connection_info, instance, mountpoint, encryption=None):
