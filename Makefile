@@ -17,6 +17,7 @@ setup: .venv/.ready ## install what the project needs into its own folder, and m
 	@rehearsal/system-packages.sh
 	@[ -x $(PYTHON) ] || python3 -m venv .venv
 	@.venv/bin/pip install -q --require-hashes -r requirements.lock
+	@command -v go >/dev/null || .venv/bin/pip install -q --require-hashes -r rehearsal/kubernetes/go.lock
 	@touch $@
 
 check: setup ## lint, types and unit tests: no root, no network, about a minute
@@ -52,6 +53,8 @@ lock: ## renew the lock files after a change of pyproject.toml or of the cloud's
 		--no-emit-index-url --python-version 3.11 -o requirements.lock
 	@.venv/bin/uv pip compile -q rehearsal/cloud/requirements.in --universal --generate-hashes --no-header \
 		--no-emit-index-url --python-version 3.11 -o rehearsal/cloud/requirements.lock
+	@.venv/bin/uv pip compile -q rehearsal/kubernetes/go.in --universal --generate-hashes --no-header \
+		--no-emit-index-url --python-version 3.11 -o rehearsal/kubernetes/go.lock
 
 clean: rehearse-down ## remove everything the project installed and made in its folder
 	@$(SUDO) rm -rf .rehearsal .venv

@@ -8,25 +8,28 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+import config
 from rehearsal import report
 from rehearsal.cloud import Cloud, CloudError, plan
 from rehearsal.engine import PARALLEL, Engine, EngineError, Summary, Terminal, totals
 from rehearsal.engine.dynamic import Dynamic
 from rehearsal.environment import EnvironmentFile, Unreadable
+from rehearsal.kubernetes import mirror
 from rehearsal.paths import PROJECT, Root
 from rehearsal.protocol import Provider
 from rehearsal.providers import INVOKES, RESOURCES
 from rehearsal.pulumi_cli import NoCli, PulumiCli
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
+KEY = f"{config.PROJECT}:{mirror.KEY}"
 PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:dynamic/infra:Lease": Dynamic()}
 
 
@@ -45,13 +48,23 @@ def parser() -> argparse.ArgumentParser:
     changes = argparse.ArgumentParser(add_help=False)
     changes.add_argument("--replace", action="append", default=[], metavar="URN", help="replace this resource")
     changes.add_argument("--target", action="append", default=[], metavar="URN", help="only this resource")
-    preview = commands.add_parser("preview", parents=[common, changes], help="what `up` would change; changes nothing")
+    beside = argparse.ArgumentParser(add_help=False)
+    beside.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="configuration for this run, such as leasehold:restore=latest; not written into the file",
+    )
+    preview = commands.add_parser(
+        "preview", parents=[common, changes, beside], help="what `up` would change; changes nothing"
+    )
     preview.add_argument("--json", action="store_true")
     preview.add_argument("--refresh", action="store_true", help="compare with what is there, not with the record")
-    up = commands.add_parser("up", parents=[common, changes], help="make it so; starts the cloud if need be")
+    up = commands.add_parser("up", parents=[common, changes, beside], help="make it so; starts the cloud if need be")
     up.add_argument("--expect-no-changes", action="store_true", help="exit code 3 if anything changed")
     up.add_argument("--parallel", type=int, default=PARALLEL, metavar="N", help="resources under way at a time")
-    rehearse = commands.add_parser("rehearse", parents=[common], help="up, then the outputs and the report")
+    rehearse = commands.add_parser("rehearse", parents=[common, beside], help="up, then the outputs and the report")
     rehearse.set_defaults(replace=[], target=[], expect_no_changes=False, parallel=PARALLEL)
     destroy = commands.add_parser("destroy", parents=[common], help="remove everything the stack made")
     destroy.add_argument(
@@ -75,6 +88,8 @@ class Rehearsal:
     config_file: Path
     use_cli: bool
     console: Console
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Configuration beside the environment file, by full key."""
 
     @cached_property
     def file(self) -> EnvironmentFile:
@@ -84,12 +99,17 @@ class Rehearsal:
     @cached_property
     def cloud(self) -> Cloud:
         """The local cloud of this root."""
+        return Cloud(self.root, self.progress)
+
+    @cached_property
+    def progress(self) -> Callable[[str], None]:
+        """Prints a step, with the seconds since the first."""
         begin = time.monotonic()
 
         def progress(text: str) -> None:
             self.console.print(f"[dim]{time.monotonic() - begin:6.1f} s  {text}[/]")
 
-        return Cloud(self.root, progress)
+        return progress
 
     @property
     def report_path(self) -> Path:
@@ -107,12 +127,13 @@ class Rehearsal:
             INVOKES,
             passphrase(self.root),
             Terminal(self.console),
+            self.extra,
         )
 
     def cli(self) -> PulumiCli:
         """The real engine on this stack."""
         passphrase(self.root)  # made now, if there is none: the CLI reads its file
-        return PulumiCli(self.root, self.stack, self.config_file)
+        return PulumiCli(self.root, self.stack, self.config_file, self.extra)
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -229,13 +250,26 @@ class Rehearsal:
         if not self.file.needs_cloud:
             isolate({})
         elif not self.cloud.running():
-            problems = self.file.problems()
+            given = {key.removeprefix(f"{config.PROJECT}:"): value for key, value in self.extra.items()}
+            problems = self.file.problems({**mirror.expected(self.file.tree), **given})
         if problems:
             print_problems([str(problem) for problem in sorted(set(problems))])
             return False
-        if self.file.needs_cloud:
-            (self.quiet() if quiet else self).start_cloud()
+        (self.quiet() if quiet else self).start()
         return True
+
+    def start(self) -> None:
+        """Start what the environment file needs: the cloud, and a mirror of what its machines download."""
+        # Machines that exist already may be those of a rehearsal; others cannot reach a mirror on this computer.
+        mirrored = mirror.wanted(self.file.tree) and KEY not in self.extra
+        if not mirrored or not (self.file.needs_cloud or self.cloud.running()):
+            if self.file.needs_cloud:
+                self.start_cloud()
+            return
+        with mirror.made(self.file.tree, self.root.cloud / "artifacts", self.progress) as found:
+            if self.file.needs_cloud:
+                self.start_cloud()
+            self.extra[KEY] = found.config(self.cloud)
 
     def start_cloud(self) -> None:
         """Make the cloud run with what the environment file names, and point the program to it."""
@@ -244,11 +278,11 @@ class Rehearsal:
 
     def quiet(self) -> "Rehearsal":
         """The same, printing to standard error."""
-        return Rehearsal(self.root, self.stack, self.config_file, self.use_cli, Console(stderr=True, highlight=False))
+        return replace(self, console=Console(stderr=True, highlight=False))
 
     def parts(self) -> list[Any]:
         """Parts of the cloud, where one is needed."""
-        return self.cloud.status() if self.file.needs_cloud else []
+        return [*(self.cloud.status() if self.file.needs_cloud else []), *mirror.parts(self.file.tree)]
 
     def conclude(self, summary: Summary, command: str) -> int:
         """Say how it ended."""
@@ -265,6 +299,17 @@ class Rehearsal:
 def render(value: Any) -> str:
     """An output for people: text as it is, everything else as indented JSON."""
     return value.rstrip("\n") if isinstance(value, str) else json.dumps(value, indent=1)
+
+
+def key_values(words: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` of --config as configuration by full key. Raises Unreadable for anything else."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not key or not separator:
+            raise Unreadable(f"--config {word}: KEY=VALUE is expected, such as leasehold:restore=latest")
+        found[key if ":" in key else f"{config.PROJECT}:{key}"] = value
+    return found
 
 
 def flags(name: str, values: Sequence[str]) -> list[str]:
@@ -319,15 +364,16 @@ def main(words: Sequence[str] | None = None) -> int:
     """Read the command line, do the command, say what went wrong in a sentence."""
     options = parser().parse_args(words)
     stack = getattr(options, "stack", "dev")
-    given = getattr(options, "root", None)
+    folder = getattr(options, "root", None)
     rehearsal = Rehearsal(
-        root=Root(given.resolve()) if given else Root.default(),
+        root=Root(folder.resolve()) if folder else Root.default(),
         stack=stack,
         config_file=getattr(options, "config_file", PROJECT / f"Pulumi.{stack}.yaml").resolve(),
         use_cli=getattr(options, "engine", "own") == "pulumi",
         console=Console(highlight=False, soft_wrap=True),
     )
     try:
+        rehearsal.extra.update(key_values(getattr(options, "config", [])))
         return run(rehearsal, options)
     except KeyboardInterrupt:
         print("interrupted; run it again to go on", file=sys.stderr)

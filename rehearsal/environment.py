@@ -1,6 +1,6 @@
 """An environment file as it is rehearsed: read once, unchanged, with the mistakes that YAML hides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 import config
+from cluster import rules as cluster_rules
 from config import PROJECT, Problem
 from infra import rules
 
@@ -67,13 +68,19 @@ class EnvironmentFile:
     @property
     def needs_cloud(self) -> bool:
         """Whether anything is to be made at an OpenStack site."""
-        infra = self.tree.get("infra")
+        infra, cluster = self.tree.get("infra"), self.tree.get("cluster")
+        if infra is None and isinstance(cluster, dict) and cluster.get("kind") == "existing":
+            return False
         return not (isinstance(infra, dict) and infra.get("kind") == "hosts")
 
-    def problems(self) -> list[Problem]:
-        """What is wrong with it, as far as that can be said without a cloud."""
-        tree = {name: value for name, value in self.tree.items() if name in config.Environment.model_fields}
-        return [*self.duplicates(), *config.validate(tree, [rules.check])[1]]
+    def problems(self, extra: Mapping[str, Any] | None = None) -> list[Problem]:
+        """What is wrong with it, as far as that can be said without a cloud.
+
+        `extra` is configuration beside the file, without the namespace of its keys.
+        """
+        tree = {**self.tree, **(extra or {})}
+        known = {name: value for name, value in tree.items() if name in config.Environment.model_fields}
+        return [*self.duplicates(), *config.validate(known, [rules.check, cluster_rules.check])[1]]
 
     def duplicates(self) -> Iterator[Problem]:
         """Keys given twice; the real CLI refuses such a file too."""

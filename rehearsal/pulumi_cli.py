@@ -4,9 +4,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from rehearsal.cloud.state import write_private
 from rehearsal.paths import PROJECT, Root
 
 
@@ -21,6 +25,21 @@ class PulumiCli:
     root: Root
     stack: str
     config_file: Path
+    extra_config: Mapping[str, Any] = field(default_factory=dict)
+    """Configuration beside the file, by full key. The CLI gets a copy of the file that has it: `pulumi up --config`
+    would write it into the user's own."""
+
+    def file(self) -> Path:
+        """The environment file for the CLI."""
+        if not self.extra_config:
+            return self.config_file
+        copy = self.root.path / "pulumi" / self.config_file.name
+        data = yaml.safe_load(self.config_file.read_text())
+        # What the CLI itself has added to the copy, such as the salt of the passphrase, is kept.
+        kept = yaml.safe_load(copy.read_text()) if copy.exists() else {}
+        merged = {**kept, **data, "config": {**data["config"], **self.extra_config}}
+        write_private(copy, yaml.safe_dump(merged, sort_keys=False))
+        return copy
 
     def environment(self) -> Mapping[str, str]:
         """Backend and passphrase: the user's own passphrase where one is given, else the rehearsal's by file."""
@@ -34,7 +53,7 @@ class PulumiCli:
     def run(self, *words: str) -> int:
         """Run one command of the CLI on the stack; its exit code."""
         self._call("stack", "select", "--create", self.stack)
-        return self._call(*words, "--stack", self.stack, "--config-file", str(self.config_file))
+        return self._call(*words, "--stack", self.stack, "--config-file", str(self.file()))
 
     def destroy(self, options: Sequence[str]) -> int:
         """A rehearsal's data are throw-away: take the protection off, then destroy."""

@@ -12,13 +12,19 @@ from rich.table import Table
 from rehearsal.cloud.parts import Part
 from rehearsal.engine import Summary
 
+COMMAND = "command:remote:Command"
+# Part, type, end of the name, kind, reason.
 WAITED_FOR = (
-    ("leases", "pulumi-python:dynamic/infra:Lease", "real", "Blazar made them ACTIVE at its own pace"),
-    ("network", "openstack:networking/", "real", "Neutron's objects; see `agent` for what enforces them"),
-    ("servers", "openstack:compute/instance:Instance", "real", "scheduled by Nova; see `machines` for what they are"),
-    ("attachments", "openstack:compute/volumeAttach:VolumeAttach", "real", "Cinder and Nova; see `volumes`"),
-    ("first boot", "command:remote:Command", "real", "cloud-init and SSH with pinned keys, through the bastion"),
+    ("leases", "pulumi-python:dynamic/infra:Lease", "", "real", "Blazar made them ACTIVE at its own pace"),
+    ("network", "openstack:networking/", "", "real", "Neutron's objects; see `agent` for what enforces them"),
+    ("servers", "openstack:compute/instance:Instance", "", "real", "scheduled by Nova; see `machines`"),
+    ("attachments", "openstack:compute/volumeAttach:VolumeAttach", "", "real", "Cinder and Nova; see `volumes`"),
+    ("first boot", COMMAND, "-ready", "real", "cloud-init and SSH with pinned keys, through the bastion"),
+    ("preparation", COMMAND, "-prepare", "real", "the product's own scripts, over SSH"),
+    ("installation", COMMAND, "-k3s", "real", "the product's own scripts; see `artifacts` for what they install"),
+    ("charts", "kubernetes:helm.sh/v3:Release", "", "real", "by the real helm; the charts are stand-ins"),
 )
+ALWAYS = ("leases", "network", "servers", "attachments", "first boot")
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,11 @@ def of_run(stack: str, cloud: Sequence[Part], summary: Summary) -> Report:
         summary.seconds,
     )
     parts = [engine, *cloud]
-    for name, prefix, kind, reason in WAITED_FOR:
-        seconds = [step.seconds for step in summary.steps if step.type.startswith(prefix) and step.op != "same"]
+    for name, prefix, suffix, kind, reason in WAITED_FOR:
+        steps = [step for step in summary.steps if step.type.startswith(prefix) and step.urn.endswith(suffix)]
+        seconds = [step.seconds for step in steps if step.op != "same"]
+        if not steps and name not in ALWAYS:
+            continue
         parts.append(Part(name, kind, reason, max(seconds, default=0.0)))  # type: ignore[arg-type]
     return Report(stack, "own", tuple(parts))
 

