@@ -1,4 +1,4 @@
-"""From a GPU lease to machines that answer: the whole stack, top-down."""
+"""From a GPU lease to a Kubernetes cluster: the whole stack, top-down."""
 
 import gc
 import sys
@@ -10,16 +10,24 @@ sys.path.append(str(Path(__file__).parent / "platform"))
 
 import pulumi
 
+import cluster.rules
 import config
-from infra import Infra, InfraArgs, preflight, rules
+import infra.preflight
+import infra.rules
+from cluster import Cluster, ClusterArgs
+from infra import Infra, InfraArgs
 from outputs import StackOutputs
 
 
 def stack() -> None:
-    """Settings -> infra -> outputs."""
-    settings = config.load([rules.check, preflight.for_stack(pulumi.get_stack())])
-    infra = Infra("infra", InfraArgs.of(settings))
-    StackOutputs.of(infra).export()
+    """Settings -> infra -> cluster -> outputs."""
+    ask_sites = infra.preflight.for_stack(pulumi.get_stack())
+    settings = config.load([infra.rules.check, cluster.rules.check, ask_sites])
+    wanted = InfraArgs.of(settings)
+    machines = Infra("infra", wanted) if wanted else None
+    asked = ClusterArgs.of(settings, machines)
+    kubernetes = Cluster("cluster", asked) if asked else None
+    StackOutputs.of(machines, kubernetes).export()
 
 
 if __name__ == "__main__":

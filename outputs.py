@@ -1,48 +1,69 @@
 """The stack outputs: one typed place that other teams build on (docs/outputs.md shows a StackReference)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pulumi
 
+from cluster import Cluster
 from infra import Infra
 from infra.hosts import known_hosts, ssh_config
 
 
 def _output(description: str, *, secret: bool = False) -> Any:
-    return field(metadata={"description": description, "secret": secret})
+    return field(default=None, metadata={"description": description, "secret": secret})
 
 
 @dataclass(frozen=True)
 class StackOutputs:
-    """Every output, in the order in which it is shown."""
+    """Every output, in the order in which it is shown; None for those that this environment does not have."""
 
-    hosts: pulumi.Output[list[dict[str, Any]]] = _output(
+    hosts: pulumi.Output[list[dict[str, Any]]] | None = _output(
         "machines: name, role, site, address, ssh_host, ssh_port, user, host_key, bastion, gpu, labels, volumes"
     )
-    leases: pulumi.Output[dict[str, dict[str, str]]] = _output(
+    leases: pulumi.Output[dict[str, dict[str, str]]] | None = _output(
         "leases: id, reservation_id, flavor_id, status, start, end, extendable_from, extendable_until (UTC)"
     )
-    floating_ips: dict[str, pulumi.Output[str]] = _output("site name to the public address of its bastion")
-    ssh_config: pulumi.Output[str] = _output("OpenSSH client configuration for every machine")
-    known_hosts: pulumi.Output[str] = _output("pinned SSH host keys, one line a machine")
-    ssh_private_key: pulumi.Output[str] = _output("login key of the stack, OpenSSH text", secret=True)
+    floating_ips: Mapping[str, pulumi.Output[str]] | None = _output("site name to the public address of its bastion")
+    ssh_config: pulumi.Output[str] | None = _output("OpenSSH client configuration for every machine")
+    known_hosts: pulumi.Output[str] | None = _output("pinned SSH host keys, one line a machine")
+    ssh_private_key: pulumi.Output[str] | None = _output("login key of the stack, OpenSSH text", secret=True)
+    cluster_kind: str | None = _output("k3s, kubespray or existing")
+    kubernetes_version: str | None = _output("release of Kubernetes; not there for an existing cluster")
+    api_endpoint: pulumi.Output[str] | None = _output("URL of the Kubernetes API, as kubeconfig has it")
+    kubeconfig: pulumi.Output[str] | None = _output("administrator's kubeconfig", secret=True)
+    reader_kubeconfigs: Mapping[str, pulumi.Output[str]] | None = _output(
+        "reader name to a kubeconfig that sees its namespaces and changes nothing", secret=True
+    )
 
     @classmethod
-    def of(cls, infra: Infra) -> "StackOutputs":
+    def of(cls, infra: Infra | None, cluster: Cluster | None = None) -> "StackOutputs":
         """Gather the layers' results."""
-        hosts, stack = infra.describe_hosts(), pulumi.get_stack()
-        return cls(
-            hosts=hosts,
-            leases=infra.describe_leases(),
-            floating_ips=dict(infra.floating_ips),
-            ssh_config=hosts.apply(lambda found: ssh_config(stack, found)),
-            known_hosts=hosts.apply(known_hosts),
-            ssh_private_key=infra.private_key,
-        )
+        found: dict[str, Any] = {}
+        if infra is not None:
+            hosts, stack = infra.describe_hosts(), pulumi.get_stack()
+            found |= {
+                "hosts": hosts,
+                "leases": infra.describe_leases(),
+                "floating_ips": dict(infra.floating_ips),
+                "ssh_config": hosts.apply(lambda known: ssh_config(stack, known)),
+                "known_hosts": hosts.apply(known_hosts),
+                "ssh_private_key": infra.private_key,
+            }
+        if cluster is not None:
+            found |= {
+                "cluster_kind": cluster.access.kind,
+                "kubernetes_version": cluster.access.version,
+                "api_endpoint": cluster.access.endpoint,
+                "kubeconfig": cluster.access.kubeconfig,
+                "reader_kubeconfigs": dict(cluster.readers),
+            }
+        return cls(**found)
 
     def export(self) -> None:
         """Hand every output to Pulumi; those marked secret as secrets."""
         for item in fields(self):
             value = getattr(self, item.name)
-            pulumi.export(item.name, pulumi.Output.secret(value) if item.metadata["secret"] else value)
+            if value is not None:
+                pulumi.export(item.name, pulumi.Output.secret(value) if item.metadata["secret"] else value)

@@ -16,6 +16,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
 import config  # noqa: E402  the project's folder must be on the path first
+from cluster.kubeconfig import TUNNEL  # noqa: E402
 from outputs import StackOutputs  # noqa: E402
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
@@ -27,6 +28,16 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Access", "infra.access", config.Access),
     ("infra (kind: hosts)", "infra", config.HostsInfra),
     ("A machine", "infra.machines.NAME", config.Machine),
+    ("cluster (kind: k3s)", "cluster", config.K3sCluster),
+    ("Snapshots", "cluster.snapshots", config.Snapshots),
+    ("The snapshots' bucket", "cluster.snapshots.s3", config.SnapshotStore),
+    ("Rotation", "cluster.rotation", config.Rotation),
+    ("cluster (kind: kubespray)", "cluster", config.KubesprayCluster),
+    ("cluster (kind: existing)", "cluster", config.ExistingCluster),
+    ("GPUs", "cluster.gpu", config.Gpu),
+    ("A reader", "cluster.readers.NAME", config.Reader),
+    ("VPN", "cluster.vpn", config.Vpn),
+    ("artifacts", "artifacts", config.Artifacts),
 )
 NAMES = {"IPv4Network": "IPv4 CIDR", "IPv4Address": "IPv4 address", "datetime": "UTC time", "str": "text"}
 
@@ -54,8 +65,10 @@ def default(field: Any) -> str:
         return "**required**"
     if field.default in (None, PydanticUndefined):
         return "none"
-    if field.default in ((), {}):
+    if field.default in ((), {}, ""):
         return "empty"
+    if isinstance(field.default, BaseModel):
+        return "its defaults"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
@@ -64,14 +77,19 @@ def configuration() -> str:
     lines = [
         "# Configuration reference",
         "",
-        "Generated from the models in `config.py` by `make docs`. Keys stand below `config:` in",
+        "Generated from the models in `config/` by `make docs`. Keys stand below `config:` in",
         "`Pulumi.<stack>.yaml`, in the namespace `leasehold`; `Pulumi.dev.yaml` is a complete example.",
         "",
         "| key | kind | default | meaning |",
         "|---|---|---|---|",
-        "| `leasehold:infra` | see below | **required** | where the machines come from |",
-        f"| `leasehold:{config.PRIVATE_KEY}` | secret text | none | login key for `kind: hosts`; "
-        f"`pulumi config set --secret {config.PRIVATE_KEY}` |",
+    ]
+    for name, field in config.Environment.model_fields.items():
+        what = kind(field.annotation) if name == "restore" else "see below"
+        lines.append(f"| `{config.PROJECT}:{name}` | {what} | {default(field)} | {field.description} |")
+    lines += [f"| `{config.PROJECT}:{name}` | secret text | none | {what} |" for name, what in config.SECRETS.items()]
+    lines += [
+        "",
+        "A secret is set from a file, so that it is in no command line: `pulumi config set --secret NAME < FILE`.",
     ]
     for title, path, model in SECTIONS:
         lines += ["", f"## {title}", "", f"`{path}`: {(model.__doc__ or '').splitlines()[0]}", ""]
@@ -117,6 +135,20 @@ def outputs() -> str:
         "pulumi stack output known_hosts > ~/.ssh/leasehold-dev.known_hosts",
         "pulumi stack output ssh_config > ~/.ssh/leasehold-dev.config",
         "ssh -F ~/.ssh/leasehold-dev.config node2",
+        "```",
+        "",
+        "## Use the cluster",
+        "",
+        "```sh",
+        "umask 077",
+        "pulumi stack output kubeconfig --show-secrets > ~/.kube/leasehold-dev",
+        "kubectl --kubeconfig ~/.kube/leasehold-dev get nodes",
+        "```",
+        "",
+        "With `cluster.api: bastion` the kubeconfig goes through a tunnel, which has to be open, also for `pulumi up`:",
+        "",
+        "```sh",
+        f"ssh -F ~/.ssh/leasehold-dev.config -N -D {TUNNEL.removeprefix('socks5://')} node1",
         "```",
     ]
     return "\n".join(lines) + "\n"

@@ -32,13 +32,18 @@ class InfraArgs:
 
     environment: OpenStackInfra | HostsInfra
     stack: str
-    private_key: pulumi.Output[str] | None
+    private_key: pulumi.Output[str] | None = None
     """Login key for machines that exist already; for machines made here one is generated."""
+    admin_ports: tuple[int, ...] = (22,)
+    """TCP ports of the bastion for administrators."""
 
     @classmethod
-    def of(cls, settings: Settings) -> "InfraArgs":
-        """Take this layer's part of the settings."""
-        return cls(settings.environment.infra, settings.stack, settings.private_key)
+    def of(cls, settings: Settings) -> "InfraArgs | None":
+        """Take this layer's part of the settings; None where no machines are wanted."""
+        environment = settings.environment
+        if environment.infra is None:
+            return None
+        return cls(environment.infra, settings.stack, settings.secrets.private_key, environment.admin_ports)
 
 
 class Infra(pulumi.ComponentResource):
@@ -95,13 +100,14 @@ class Infra(pulumi.ComponentResource):
         for name, site in infra.sites.items():
             provider = openstack.Provider(name, cloud=site.cloud, region=site.region, max_retries=RETRIES, opts=under)
             here = pulumi.ResourceOptions(parent=self, providers={"openstack": provider})
-            network = Network(name, NetworkArgs(site, infra.access, stack), here)
+            network = Network(name, NetworkArgs(site, infra.access, stack, self._args.admin_ports), here)
             nodes = Nodes(
                 name,
                 NodesArgs(
                     site_name=name,
                     site=site,
                     access=infra.access,
+                    admin_ports=self._args.admin_ports,
                     stack=stack,
                     nodes={n: node for n, node in infra.nodes.items() if infra.site_of(node) == name},
                     volumes={v: volume for v, volume in infra.volumes.items() if infra.site_of(volume) == name},

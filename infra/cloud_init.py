@@ -18,6 +18,10 @@ PermitRootLogin no
 """
 
 
+INSIDE = ("lo", "cni0", "flannel.1", "cilium_*", "lxc*", "cali*", "vxlan.calico", "tailscale0")
+"""Interfaces of pods (flannel, Cilium, Calico) and of the VPN, as their programs name them."""
+
+
 def user_data(key: HostKey, *, login_key: str, firewall: str | None = None) -> str:
     """Render cloud-config: SSH host key, login key, sshd's settings, and the host's own firewall.
 
@@ -47,15 +51,26 @@ def user_data(key: HostKey, *, login_key: str, firewall: str | None = None) -> s
     return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"
 
 
-def host_firewall(*, private: IPv4Network, admin: Sequence[IPv4Network], public: Sequence[IPv4Network]) -> str:
-    """Render nftables rules equal to the security groups, for sites that have none."""
+def host_firewall(
+    *,
+    private: IPv4Network,
+    admin: Sequence[IPv4Network],
+    public: Sequence[IPv4Network],
+    admin_ports: Sequence[int] = (22,),
+) -> str:
+    """Render nftables rules equal to the security groups, for sites that have none.
+
+    They stand before address translation: a node port of a cluster is redirected there, and never reaches the
+    input chain. What comes from the host's own pods and VPN is not outside.
+    """
+    ports = f"{{ {', '.join(str(port) for port in admin_ports)} }}" if len(admin_ports) > 1 else admin_ports[0]
     rules = [
         "ct state established,related accept",
         "ct state invalid drop",
-        'iifname "lo" accept',
+        *(f'iifname "{name}" accept' for name in INSIDE),
         "ip protocol icmp accept",
         f"ip saddr {private} accept",
-        *(f"ip saddr {network} tcp dport 22 accept" for network in admin),
+        *(f"ip saddr {network} tcp dport {ports} accept" for network in admin),
         *(f"ip saddr {network} tcp dport {{ 80, 443 }} accept" for network in public),
     ]
     body = "\n".join(f"    {rule}" for rule in rules)
@@ -64,8 +79,8 @@ def host_firewall(*, private: IPv4Network, admin: Sequence[IPv4Network], public:
 table inet leasehold
 delete table inet leasehold
 table inet leasehold {{
-  chain input {{
-    type filter hook input priority filter; policy drop;
+  chain incoming {{
+    type filter hook prerouting priority mangle; policy drop;
 {body}
   }}
 }}

@@ -49,7 +49,9 @@ class Host:
     """Changes when the machine is another one: its server id, or its host key."""
 
 
-def connection(host: Host, private_key: pulumi.Input[str]) -> command.remote.ConnectionArgs:
+def connection(
+    host: Host, private_key: pulumi.Input[str], dial_errors: int = DIAL_ERRORS
+) -> command.remote.ConnectionArgs:
     """Dial settings for remote commands: pinned keys on both hops, and patience for a machine that boots."""
     proxy = None
     if host.bastion is not None:
@@ -59,7 +61,7 @@ def connection(host: Host, private_key: pulumi.Input[str]) -> command.remote.Con
             port=host.bastion.port,
             private_key=private_key,
             host_key=host.bastion.host_key,
-            dial_error_limit=DIAL_ERRORS,
+            dial_error_limit=dial_errors,
             per_dial_timeout=DIAL_SECONDS,
         )
     return command.remote.ConnectionArgs(
@@ -68,7 +70,7 @@ def connection(host: Host, private_key: pulumi.Input[str]) -> command.remote.Con
         port=host.reach.port,
         private_key=private_key,
         host_key=host.reach.host_key,
-        dial_error_limit=DIAL_ERRORS,
+        dial_error_limit=dial_errors,
         per_dial_timeout=DIAL_SECONDS,
         proxy=proxy,
     )

@@ -12,7 +12,6 @@ import pulumi_openstack as openstack
 from config import Access, Site
 from infra.marks import Marks
 
-SSH = (22,)
 WEB = (80, 443)
 
 
@@ -23,6 +22,8 @@ class NetworkArgs:
     site: Site
     access: Access
     stack: str
+    admin_ports: tuple[int, ...]
+    """TCP ports of the bastion for administrators."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Network(pulumi.ComponentResource):
         return SecurityGroups(
             closed=self._group("closed", "nothing", [], ()),
             internal=self._group("internal", "everything from the private network", [private], (None,)),
-            admin=self._group("admin", "SSH from administrators", [str(c) for c in access.admin_cidrs], SSH),
+            admin=self._group("admin", "administrators", [str(c) for c in access.admin_cidrs], self._args.admin_ports),
             web=self._group("web", "HTTP and HTTPS from users", [str(c) for c in access.public_cidrs], WEB),
         )
 

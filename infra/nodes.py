@@ -31,6 +31,8 @@ class NodesArgs:
     site_name: str
     site: Site
     access: Access
+    admin_ports: tuple[int, ...]
+    """TCP ports of the bastion for administrators."""
     stack: str
     nodes: Mapping[str, Node]
     volumes: Mapping[str, Volume]
@@ -146,6 +148,7 @@ class Nodes(pulumi.ComponentResource):
         return host_firewall(
             private=self._args.site.private_cidr,
             admin=access.admin_cidrs if reached else (),
+            admin_ports=self._args.admin_ports,
             public=access.public_cidrs if reached else (),
         )
 

@@ -13,7 +13,7 @@ from keystoneauth1.exceptions import ClientException, Unauthorized
 from openstack.connection import Connection
 from openstack.exceptions import ConfigException, SDKException
 
-from config import Environment, HostsInfra, Lease, Node, OpenStackInfra, Problem, Rule, Site, Volume
+from config import Environment, Lease, Node, OpenStackInfra, Problem, Rule, Site, Volume
 from infra import blazar, shortfall
 from infra.marks import stack_tag
 from infra.nodes import is_id
@@ -31,6 +31,8 @@ class AtSite:
     infra: OpenStackInfra
     stack: str
     connection: Connection
+    admin_ports: int
+    """How many ports administrators may reach."""
 
     @property
     def key(self) -> str:
@@ -50,18 +52,20 @@ def for_stack(stack: str) -> Rule:
 
     def check(environment: Environment) -> Iterator[Problem]:
         infra = environment.infra
-        if isinstance(infra, HostsInfra):
+        if not isinstance(infra, OpenStackInfra):
             return
         if any(str(network) == ANYWHERE for network in infra.access.admin_cidrs):
             pulumi.log.warn("infra.access.admin_cidrs lets the whole internet reach SSH; name your own networks")
         with ThreadPoolExecutor(len(infra.sites)) as pool:
-            for problems in pool.map(lambda name: list(_site(infra, name, stack)), infra.sites):
+            for problems in pool.map(
+                lambda name: list(_site(infra, name, stack, len(environment.admin_ports))), infra.sites
+            ):
                 yield from problems
 
     return check
 
 
-def _site(infra: OpenStackInfra, name: str, stack: str) -> Iterator[Problem]:
+def _site(infra: OpenStackInfra, name: str, stack: str, admin_ports: int) -> Iterator[Problem]:
     site = infra.sites[name]
     key = f"infra.sites.{name}"
     try:
@@ -85,7 +89,7 @@ def _site(infra: OpenStackInfra, name: str, stack: str) -> Iterator[Problem]:
     if site.region not in regions:
         yield Problem(f"{key}.region", site.region, "no such region here", f"one of: {', '.join(regions)}")
         return
-    here = AtSite(name, site, infra, stack, connection)
+    here = AtSite(name, site, infra, stack, connection, admin_ports)
     with ThreadPoolExecutor(len(CHECKS)) as pool:
         for problems in pool.map(lambda check: _answers(check, here), CHECKS):
             yield from problems
@@ -211,7 +215,7 @@ def _renamed(here: AtSite) -> Iterator[Problem]:
 
 
 def _shortfalls(here: AtSite) -> Iterable[Problem]:
-    return shortfall.check(here.infra, here.name, here.stack, here.connection)
+    return shortfall.check(here.infra, here.name, here.stack, here.connection, here.admin_ports)
 
 
 CHECKS: tuple[Check, ...] = (

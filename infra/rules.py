@@ -17,6 +17,8 @@ NARROWEST, WIDEST = 28, 8
 def check(environment: Environment) -> Iterator[Problem]:
     """Every rule, at the present time."""
     infra = environment.infra
+    if infra is None:
+        return
     if isinstance(infra, HostsInfra):
         yield from _machines(infra)
         return

@@ -24,8 +24,10 @@ class Flavor:
     ram_mb: int
 
 
-def check(infra: OpenStackInfra, site: str, stack: str, connection: Connection) -> Iterator[Problem]:
-    """Every shortage at one site."""
+def check(
+    infra: OpenStackInfra, site: str, stack: str, connection: Connection, admin_ports: int = 1
+) -> Iterator[Problem]:
+    """Every shortage at one site; `admin_ports` is how many ports administrators may reach."""
     flavors = _flavors(connection)
     servers = {
         server.name.removeprefix(f"{stack}-")
@@ -34,7 +36,7 @@ def check(infra: OpenStackInfra, site: str, stack: str, connection: Connection) 
     }
     yield from _compute(infra, site, connection, flavors, servers)
     yield from _volumes(infra, site, stack, connection)
-    yield from _network(infra, site, stack, connection)
+    yield from _network(infra, site, stack, connection, admin_ports)
     if any(infra.site_of(lease) == site for lease in infra.leases.values()):
         yield from _capacity(infra, site, stack, connection, flavors)
 
@@ -92,7 +94,7 @@ def _volumes(infra: OpenStackInfra, site: str, stack: str, connection: Connectio
         yield from _short(site, "quota of volume gigabytes", size, left)
 
 
-def needed(infra: OpenStackInfra, site: str) -> Counter[str]:
+def needed(infra: OpenStackInfra, site: str, admin_ports: int = 1) -> Counter[str]:
     """Network objects that the environment makes at a site, by Neutron's quota names."""
     part = infra.sites[site]
     nodes = sum(infra.site_of(node) == site for node in infra.nodes.values())
@@ -101,13 +103,15 @@ def needed(infra: OpenStackInfra, site: str) -> Counter[str]:
     if not outer:
         count += Counter(router=1, port=1)
     if part.kind == "kvm":
-        rules = 1 + len(infra.access.admin_cidrs) + 2 * len(infra.access.public_cidrs)
+        rules = 1 + admin_ports * len(infra.access.admin_cidrs) + 2 * len(infra.access.public_cidrs)
         # Neutron gives every group two egress rules.
         count += Counter(security_group=4, security_group_rule=rules + 2 * 4)
     return count
 
 
-def _network(infra: OpenStackInfra, site: str, stack: str, connection: Connection) -> Iterator[Problem]:
+def _network(
+    infra: OpenStackInfra, site: str, stack: str, connection: Connection, admin_ports: int
+) -> Iterator[Problem]:
     project = connection.current_project_id
     answer = connection.network.get(f"/quotas/{project}/details")
     if answer.status_code >= 400:  # an older site without the details extension: its own checks must do
@@ -125,7 +129,7 @@ def _network(infra: OpenStackInfra, site: str, stack: str, connection: Connectio
         security_group_rule=sum(len(group.security_group_rules) for group in groups),
     )
     quota: dict[str, Any] = answer.json()["quota"]
-    planned = needed(infra, site)
+    planned = needed(infra, site, admin_ports)
     for what, need in planned.items():
         limit = quota.get(what, {"limit": -1, "used": 0, "reserved": 0})
         if limit["limit"] >= 0:

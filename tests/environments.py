@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+import versions
+
 PROJECT = Path(__file__).resolve().parent.parent
 DELETE = object()
 
@@ -17,12 +19,29 @@ def dev() -> dict[str, Any]:
     return {key.partition(":")[2]: value for key, value in config.items()}
 
 
+def complete(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree with the digests that versions.py leaves to its user, so that there is nothing to refuse."""
+    unpinned = [a.path for a in (*versions.nvidia_toolkit(), versions.kubespray()) if a.sha256 is None]
+    return {"artifacts": {"digests": dict.fromkeys(unpinned, "5" * 64)}, **tree}
+
+
+def machines_only(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The same machines, and no cluster on them."""
+    return {key: value for key, value in tree.items() if key == "infra"}
+
+
 def hosts() -> dict[str, Any]:
     """An environment of machines that exist already."""
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFtIbAVpCLbcl4LqrcTwkPhvcvMFkPpSx8z8wKLqGTlm"
     machine = {"role": "server", "address": "10.0.0.1", "host_key": key}
     agent = {**machine, "role": "agent", "address": "10.0.0.2"}
-    return {"infra": {"kind": "hosts", "machines": {"one": machine, "two": agent}, "private_key_file": "/dev/null"}}
+    infra = {"kind": "hosts", "machines": {"one": machine, "two": agent}, "private_key_file": "/dev/null"}
+    return {"infra": infra, "cluster": {"kind": "k3s"}}
+
+
+def existing() -> dict[str, Any]:
+    """A cluster that exists already."""
+    return {"cluster": {"kind": "existing", "readers": {"course": {"namespaces": ["default"]}}}}
 
 
 def two_sites() -> dict[str, Any]:
@@ -35,6 +54,7 @@ def two_sites() -> dict[str, Any]:
             "infra.leases.gpu": {"site": "uc", "node_type": "gpu_rtx_6000", "hours": 24},
             "infra.nodes.gpu1.address": "10.20.0.11",
             **{f"infra.volumes.node{n}-data.site": "kvm" for n in (1, 2, 3)},
+            "cluster.vpn": {"tag": "tag:leasehold"},
         },
     )
 

@@ -2,21 +2,37 @@
 
 import asyncio
 import gc
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import pulumi
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 
+import cluster.rules
 import config
-from infra import Infra, InfraArgs, rules
+import infra.rules
+from cluster import Cluster, ClusterArgs
+from infra import Infra, InfraArgs
 from outputs import StackOutputs
+from tests.environments import complete
 
 # The SDK's mark of secret values.
 SECRET = "4dabf18193072939515e22adb298388d"
 STACK = "test"
+RULES = [infra.rules.check, cluster.rules.check]
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: default, cluster: {server: "https://127.0.0.1:6443", certificate-authority-data: Y2E=}}]
+users: [{name: default, user: {client-certificate-data: Y2VydA==, client-key-data: canary-key}}]
+contexts: [{name: default, context: {cluster: default, user: default}}]
+current-context: default
+"""
+"""As k3s writes it for its own server."""
 
 
 @dataclass
@@ -35,7 +51,7 @@ class Graph:
 
     resources: dict[str, Resource] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
-    key_is_secret: bool = False
+    secret_outputs: set[str] = field(default_factory=set)
 
     def of(self, *types: str) -> dict[str, Resource]:
         """Resources of some types, by name."""
@@ -44,6 +60,17 @@ class Graph:
     def one(self, type_: str, name: str) -> Resource:
         """A resource by type and name."""
         return self.of(type_)[name]
+
+
+def _secret(value: str) -> dict[str, str]:
+    return {SECRET: "1b47061264138c4ac30d75fd1eb44270", "value": value}
+
+
+def stdout(name: str) -> str:
+    """What a command on a machine prints."""
+    if name.endswith("-k3s") or name == "kubespray":
+        return json.dumps({"kubeconfig": KUBECONFIG, "token": "K10ca::server:x", "agent_token": "K10ca::node:y"})
+    return "100.64.0.9\n" if name.endswith("-prepare") else ""
 
 
 class _Answers(mocks.Mocks):
@@ -56,13 +83,18 @@ class _Answers(mocks.Mocks):
             known = {"status": "ACTIVE", "start_date": "2026-11-21 00:00", "end_date": "2026-11-28 00:00"}
             out.update(known, reservation_id=f"reservation-{args.name}", flavor_id=f"flavor-{args.name}")
         if args.typ == "tls:index/privateKey:PrivateKey":
-            private = {SECRET: "1b47061264138c4ac30d75fd1eb44270", "value": f"private-{args.name}"}
-            out["privateKeyOpenssh"] = out["privateKeyPem"] = private
+            out["privateKeyOpenssh"] = out["privateKeyPem"] = _secret(f"private-{args.name}")
             out["publicKeyOpenssh"] = f"ssh-ed25519 {args.name}\n"
         if args.typ == "openstack:networking/floatingIp:FloatingIp":
             out["address"] = "129.114.0.1"
         if args.typ == "openstack:compute/volumeAttach:VolumeAttach":
             out["device"] = "/dev/vdb"
+        if args.typ == "random:index/randomPassword:RandomPassword":
+            out["result"] = _secret(f"password-{args.name}")
+        if args.typ == "random:index/randomId:RandomId":
+            out["hex"] = "0123456789abcdef"
+        if args.typ == "command:remote:Command":
+            out["stdout"] = _secret(stdout(args.name))
         return f"{args.name}-id", out
 
 
@@ -73,6 +105,8 @@ class _Monitor(mocks.MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802  the SDK's name
         answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        if request.type == "pulumi:pulumi:Stack":  # registered by the SDK, in some runs only
+            return answer
         inputs = rpc.deserialize_properties(request.object, keep_unknowns=True)
         self.graph.resources[answer.urn] = Resource(request.type, request.name, inputs, request)
         return answer
@@ -92,25 +126,30 @@ def run(build: Callable[[], None], *, preview: bool = False) -> Graph:
     return graph
 
 
-def record(tree: Mapping[str, Any], *, key: str | None = None, preview: bool = False) -> Graph:
-    """The graph of an environment."""
-    environment, problems = config.validate(tree, [rules.check])
+def record(tree: Mapping[str, Any], *, preview: bool = False, **texts: str) -> Graph:
+    """The graph of an environment; `texts` are the secrets that it needs."""
+    environment, problems = config.validate(complete(tree), RULES)
     assert environment is not None, [str(problem) for problem in problems]
-    infra = environment.infra
 
     def build() -> None:
-        private_key = pulumi.Output.secret(key) if key else None
-        outputs = StackOutputs.of(Infra("infra", InfraArgs(infra, STACK, private_key)))
+        # Secrets are outputs, and outputs are made inside a run.
+        given = {name: pulumi.Output.secret(text) for name, text in texts.items()}
+        settings = config.Settings(environment, STACK, config.Secrets(**given))
+        wanted = InfraArgs.of(settings)
+        machines = Infra("infra", wanted) if wanted else None
+        asked = ClusterArgs.of(settings, machines)
+        outputs = StackOutputs.of(machines, Cluster("cluster", asked) if asked else None)
         outputs.export()
         values = {item.name: getattr(outputs, item.name) for item in fields(outputs)}
         pulumi.Output.all(**values).apply(known.update)
-        marked: pulumi.Output[bool] = pulumi.Output.from_input(outputs.ssh_private_key.is_secret())
-        marked.apply(secret.append)
+        for name, value in values.items():
+            marked: pulumi.Output[bool] = pulumi.Output.from_input(pulumi.Output.from_input(value).is_secret())
+            marked.apply(partial(secret.__setitem__, name))
 
     known: dict[str, Any] = {}
-    secret: list[bool] = []
+    secret: dict[str, bool] = {}
     graph = run(build, preview=preview)
-    graph.outputs, graph.key_is_secret = known, secret == [True]
+    graph.outputs, graph.secret_outputs = known, {name for name, marked in secret.items() if marked}
     return graph
 
 

@@ -10,21 +10,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import config
+from cluster import rules as cluster_rules
 from infra import rules
-from tests.environments import DELETE, changed, dev, hosts, two_sites
+from tests.environments import DELETE, changed, complete, dev, existing, hosts, two_sites
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "invalid_environments.yaml").read_text())
 
 
+RULES = [rules.check, cluster_rules.check]
+
+
 def problems(tree: dict[str, Any]) -> list[str]:
-    return [str(problem) for problem in sorted(set(config.validate(tree, [rules.check])[1]))]
+    return [str(problem) for problem in sorted(set(config.validate(tree, RULES)[1]))]
 
 
-def test_the_shipped_environment_is_accepted() -> None:
-    """A first-time user starts from it."""
-    environment, found = config.validate(dev(), [rules.check])
+def test_the_shipped_environment_wants_nothing_but_the_digests_that_are_not_pinned() -> None:
+    """A first-time user starts from it; a rehearsal, like a mirror's owner, brings the digests."""
+    assert {line.split(" = ")[0] for line in problems(dev())} == {"artifacts.digests"}
+    environment, found = config.validate(complete(dev()), RULES)
     assert found == []
     assert environment is not None
+
+
+@pytest.mark.parametrize("path", ["k3s/", "tailscale/"])
+def test_what_every_cluster_downloads_is_pinned(path: str) -> None:
+    """A user gives digests only where none was published in reach."""
+    tree = changed(dev(), {"cluster.vpn": {"tag": "tag:x"}, "infra.nodes.gpu1.gpu": False})
+    assert not [line for line in problems(tree) if path in line]
+
+
+def test_a_cluster_that_exists_needs_no_machines() -> None:
+    """A kubeconfig is enough."""
+    assert problems(existing()) == []
+
+
+def test_machines_need_no_cluster() -> None:
+    """What runs on them is then somebody else's matter."""
+    assert problems({"infra": dev()["infra"]}) == []
 
 
 def test_an_environment_of_existing_machines_is_accepted() -> None:
@@ -34,7 +56,7 @@ def test_an_environment_of_existing_machines_is_accepted() -> None:
 
 def test_an_environment_with_two_sites_is_accepted() -> None:
     """Seed 000 spreads over KVM@TACC and CHI@UC."""
-    assert problems(two_sites()) == []
+    assert problems(complete(two_sites())) == []
 
 
 @pytest.mark.parametrize(
@@ -42,7 +64,7 @@ def test_an_environment_with_two_sites_is_accepted() -> None:
 )
 def test_an_invalid_environment_gives_exactly_the_expected_lines(case: dict[str, Any]) -> None:
     """At least 60 mistakes, each answered by key, value, rule and remedy."""
-    base = dev() if case["base"] == "dev" else hosts()
+    base = {"dev": lambda: complete(dev()), "hosts": hosts, "existing": existing}[case["base"]]()
     changes = {**case.get("set", {}), **dict.fromkeys(case.get("delete", []), DELETE)}
     assert problems(changed(base, changes)) == case["lines"]
 
@@ -56,7 +78,7 @@ def test_every_mistake_of_a_file_is_reported_at_once() -> None:
     """One run, one list: nobody should have to correct a file mistake by mistake."""
     lines = problems(
         changed(
-            dev(),
+            complete(dev()),
             {
                 "infra.nodes.node2.adress": "192.168.1.12",
                 "infra.nodes.node2.address": DELETE,
@@ -99,6 +121,12 @@ paths = st.sampled_from(
             *(f"infra.leases.gpu.{key}" for key in config.Lease.model_fields),
             *(f"infra.sites.kvm.{key}" for key in config.Site.model_fields),
             *(f"infra.access.{key}" for key in config.Access.model_fields),
+            *(f"cluster.{key}" for key in config.K3sCluster.model_fields),
+            *(f"cluster.snapshots.{key}" for key in config.Snapshots.model_fields),
+            *(f"artifacts.{key}" for key in config.Artifacts.model_fields),
+            "infra",
+            "cluster",
+            "restore",
         }
     )
 )
@@ -108,16 +136,16 @@ paths = st.sampled_from(
 def test_any_junk_gives_lines_and_never_a_traceback(changes: dict[str, Any]) -> None:
     """Errors are part of the product."""
     try:
-        tree = changed(dev(), changes)
+        tree = changed(complete(dev()), changes)
     except (AttributeError, KeyError, TypeError, ValueError):  # two paths of which one lies below the other
         return
     for line in problems(tree):
-        assert re.match(r"^infra\S* ?", line)
+        assert re.match(r"^(infra|cluster|artifacts|restore)\S* ?", line)
         assert "\n" not in line
 
 
 def test_every_field_says_what_it_is() -> None:
     """The reference page and the remedies are made from the descriptions."""
-    models = (config.Site, config.Lease, config.Node, config.Volume, config.Access, config.Machine, config.HostsInfra)
+    models = [model for model in vars(config).values() if isinstance(model, type) and issubclass(model, config.Model)]
     bare = [f"{m.__name__}.{n}" for m in models for n, f in m.model_fields.items() if not f.description]
-    assert [name for name in bare if not name.endswith((".kind", ".machines"))] == []
+    assert [name for name in bare if not name.endswith((".kind", "Infra.access"))] == []

@@ -1,11 +1,13 @@
 """Invariants of the graph that the infra layer registers."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from infra.host_keys import host_key
-from tests.environments import DELETE, changed, dev, hosts, two_sites
+from tests import environments
+from tests.environments import DELETE, changed
 from tests.unit import graph as recorded
 from tests.unit.graph import Graph, Resource, is_secret, unwrapped
 
@@ -18,6 +20,9 @@ ATTACH = "openstack:compute/volumeAttach:VolumeAttach"
 FLOATING_IP = "openstack:networking/floatingIp:FloatingIp"
 GROUP = "openstack:networking/secGroup:SecGroup"
 RULE = "openstack:networking/secGroupRule:SecGroupRule"
+dev = partial(environments.machines_only, environments.dev())
+hosts = partial(environments.machines_only, environments.hosts())
+two_sites = partial(environments.machines_only, environments.two_sites())
 NODE4 = {"role": "agent", "address": "192.168.1.20", "lease": "platform", "image": "CC-Ubuntu24.04"}
 
 
@@ -73,7 +78,7 @@ def test_private_keys_travel_as_secrets_only(graph: Graph) -> None:
     for command in graph.of(COMMAND).values():
         connection = command.inputs["connection"]
         assert is_secret(connection) or is_secret(connection["privateKey"])
-    assert graph.key_is_secret
+    assert "ssh_private_key" in graph.secret_outputs
     for name, value in graph.outputs.items():
         if name != "ssh_private_key":
             assert "private-" not in str(value), name
@@ -268,7 +273,7 @@ def test_two_sites_have_a_provider_a_network_and_a_bastion_each() -> None:
 
 def test_existing_machines_create_nothing_in_a_cloud() -> None:
     """The same program, without the OpenStack part."""
-    graph = recorded.record(hosts(), key="PRIVATE")
+    graph = recorded.record(hosts(), private_key="PRIVATE")
     assert not list(cloud_objects(graph))
     assert set(graph.of(COMMAND)) == {"one-ready", "two-ready"}
     for command in graph.of(COMMAND).values():

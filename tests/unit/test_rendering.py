@@ -1,6 +1,8 @@
 """What machines are given: host keys, user data, firewall, the ready script. Pure text, tried on real programs."""
 
 import json
+import os
+import shutil
 import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -73,3 +75,18 @@ def test_the_ready_script_is_valid_shell_and_quotes_what_people_write(tmp_path: 
 def test_neighbours_are_lines_of_etc_hosts_in_a_stable_order() -> None:
     """The order of a map must not be a change."""
     assert hosts_lines({"b": "10.0.0.2", "a": "10.0.0.1"}) == "10.0.0.1 a\n10.0.0.2 b\n"
+
+
+def test_the_host_firewall_lets_pods_in_and_stands_before_address_translation(tmp_path: Path) -> None:
+    """A node port is redirected before the input chain sees it: there, a closed port would be open."""
+    rules = host_firewall(
+        private=IPv4Network("10.20.0.0/24"), admin=[IPv4Network("203.0.113.0/24")], public=[], admin_ports=(22, 6443)
+    )
+    assert "hook prerouting" in rules
+    assert "203.0.113.0/24 tcp dport { 22, 6443 } accept" in rules
+    for name in ("cni0", "flannel.1", "cali*", "tailscale0"):
+        assert f'iifname "{name}" accept' in rules
+    file = tmp_path / "rules"
+    file.write_text(rules)
+    if shutil.which("nft") and os.geteuid() == 0:
+        subprocess.run(["unshare", "--net", "nft", "-c", "-f", str(file)], check=True)

@@ -1,0 +1,31 @@
+"""The whole environment: one frozen tree."""
+
+from pydantic import Field
+
+from config.artifacts import Artifacts
+from config.cluster import Cluster, ClusterBase
+from config.fields import Model
+from config.infra import Infra
+
+SSH = 22
+API = 6443
+"""Port of the Kubernetes API."""
+
+
+class Environment(Model):
+    """Everything that Pulumi.<stack>.yaml says, but for secrets."""
+
+    infra: Infra | None = Field(None, description="where the machines come from")
+    cluster: Cluster | None = Field(None, description="what makes the machines a cluster")
+    artifacts: Artifacts = Field(Artifacts(), description="where downloads come from")
+    restore: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="once, after the control plane is lost: latest, or the name of a snapshot",
+    )
+
+    @property
+    def admin_ports(self) -> tuple[int, ...]:
+        """TCP ports that administrators reach at a bastion: SSH, and the Kubernetes API where it is public."""
+        public = isinstance(self.cluster, ClusterBase) and self.cluster.api == "public"
+        return (SSH, API) if public else (SSH,)
