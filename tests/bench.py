@@ -34,6 +34,8 @@ def large(nodes: int, *, shared: bool) -> dict[str, Any]:
             "infra.leases": {"platform": {"flavor": "m1.medium", "count": 1000, "hours": 24}},
             "infra.nodes": server | agents,
             "infra.volumes": {},
+            # A /24 for each node.
+            "cluster.pod_cidr": "10.128.0.0/12",
         },
     )
 
@@ -63,6 +65,10 @@ def main() -> int:
     if len(sys.argv) > 1:
         print(json.dumps(build(int(sys.argv[1]), shared=bool(int(sys.argv[2])))))
         return 0
+    from tests import virtual_time  # noqa: PLC0415  the SDK, as above
+
+    print("a new k3s cluster with three servers in virtual time (tests/latencies.yaml)")
+    print(virtual_time.table() + "\n")
     for shared in (False, True):
         print("one port a node, own router" if not shared else "two ports a node, on the site's network too")
         print(f"{'nodes':>7} {'resources':>10} {'seconds':>8} {'ms a node':>10}")
