@@ -9,7 +9,7 @@ from typing import Any
 from rehearsal.cloud import Cloud, plan
 from rehearsal.paths import Root
 from tests.environments import changed
-from tests.rehearsal.conftest import Stack, small, ssh_of
+from tests.rehearsal.stack import Stack, small, ssh_of
 
 
 def two_sites() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from rehearsal.cloud import Cloud
 from rehearsal.paths import Root
-from tests.rehearsal.conftest import Stack, small
+from tests.rehearsal.stack import Stack, small
 
 STEPS = 24
 """Lines that a whole `up` of the small environment prints, one for each resource."""

@@ -16,7 +16,7 @@ from rehearsal.cloud import Cloud, plan
 from rehearsal.environment import EnvironmentFile
 from rehearsal.paths import PROJECT, Root
 from tests.environments import changed, dev
-from tests.rehearsal.conftest import Stack
+from tests.rehearsal.stack import Stack
 
 WRONG = {
     "infra.nodes.node1.image": ("CC-Ubuntu99.04", "no such image at the site"),

@@ -1,4 +1,4 @@
-"""The main job: the shipped environment, unchanged, against real OpenStack services.
+"""The main job, first half: the machines of the shipped environment, against real OpenStack services.
 
 The tests run in the order of the file, on one deployment, as a team would use it.
 """
@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from rehearsal.cloud import Cloud
-from tests.environments import DELETE, changed, dev
-from tests.rehearsal.conftest import Run, Ssh, Stack, ssh_of
+from rehearsal.paths import Root
+from tests.environments import DELETE, changed
+from tests.rehearsal.stack import Run, Ssh, Stack, machines_only, ssh_of
 
 NODES = {"node1": "192.168.1.11", "node2": "192.168.1.12", "node3": "192.168.1.13", "gpu1": "192.168.1.14"}
 NODE4 = {"role": "agent", "address": "192.168.1.20", "lease": "platform", "image": "CC-Ubuntu24.04"}
@@ -26,16 +27,22 @@ def before(cloud: Cloud) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def first_up(before: dict[str, Any], dev_stack: Stack) -> Run:  # noqa: ARG001  the inventory is taken first
-    return dev_stack.run("up")
+def first(before: dict[str, Any], root: Root, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stack, Run]:  # noqa: ARG001  the inventory is taken first
+    stack = Stack(root, "dev", tmp_path_factory.mktemp("dev") / "Pulumi.dev.yaml")
+    stack.write(machines_only())
+    return stack, stack.run("up")
 
 
 @pytest.fixture(scope="module")
-def stack(first_up: Run, dev_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The deployed stack, with a file of its own that later tests change."""
-    assert first_up.count("create") == 43
-    stack = Stack(dev_stack.root, "dev", tmp_path_factory.mktemp("dev") / "Pulumi.dev.yaml")
-    stack.write(dev())
+def first_up(first: tuple[Stack, Run]) -> Run:
+    return first[1]
+
+
+@pytest.fixture(scope="module")
+def stack(first: tuple[Stack, Run]) -> Iterator[Stack]:
+    """The deployed stack; tests change its file."""
+    stack, up = first
+    assert up.count("create") == 43
     yield stack
     stack.run("destroy", code=None)
 
@@ -109,10 +116,10 @@ def test_the_data_volume_is_a_block_device_where_the_outputs_say(stack: Stack, s
             assert int(size) == 50 << 30
 
 
-def test_a_second_up_changes_nothing_and_opens_no_ssh_connection(dev_stack: Stack, ssh: Ssh) -> None:
+def test_a_second_up_changes_nothing_and_opens_no_ssh_connection(stack: Stack, ssh: Ssh) -> None:
     """What is there is not done again."""
     count = logins(ssh)
-    again = dev_stack.run("up", "--expect-no-changes")
+    again = stack.run("up", "--expect-no-changes")
     assert "nothing changed" in again.out
     # Counting is one login on each of the three inner nodes, and four on the bastion, which carries them all.
     assert logins(ssh) - count == len(NODES) + (len(NODES) - 1)
@@ -167,7 +174,7 @@ def test_every_cloud_object_carries_the_mark_of_its_resource(stack: Stack, cloud
 def test_preview_shows_a_change_with_its_reason_and_touches_nothing(stack: Stack) -> None:
     """What a reviewer reads in the pull request."""
     state = stack.state.read_bytes()
-    stack.write(changed(dev(), {"infra.nodes.node2.lease": DELETE, "infra.nodes.node2.flavor": "m1.large"}))
+    stack.write(changed(machines_only(), {"infra.nodes.node2.lease": DELETE, "infra.nodes.node2.flavor": "m1.large"}))
     shown = stack.run("preview")
     assert shown.names("replace") >= {"Instance node2"}
     assert "because" in shown.out
@@ -196,7 +203,7 @@ def test_a_new_flavor_replaces_only_that_node_and_keeps_addresses_and_data(
 
 def test_adding_a_node_updates_nothing_of_the_others(stack: Stack, ssh: Ssh) -> None:
     """Four creates, and no command on the nodes that are there."""
-    current = changed(dev(), {"infra.nodes.node2.lease": DELETE, "infra.nodes.node2.flavor": "m1.large"})
+    current = changed(machines_only(), {"infra.nodes.node2.lease": DELETE, "infra.nodes.node2.flavor": "m1.large"})
     stack.write(changed(current, {"infra.nodes.node4": NODE4}))
     done = stack.run("up")
     assert done.names("create") == {
@@ -212,7 +219,7 @@ def test_adding_a_node_updates_nothing_of_the_others(stack: Stack, ssh: Ssh) -> 
 
 def test_a_renamed_node_is_one_node(stack: Stack, cloud: Cloud) -> None:
     """The machine stays; without `formerly` the site's own port is named as the obstacle."""
-    current = changed(dev(), {"infra.nodes.node2.lease": DELETE, "infra.nodes.node2.flavor": "m1.large"})
+    current = changed(machines_only(), {"infra.nodes.node2.lease": DELETE, "infra.nodes.node2.flavor": "m1.large"})
     renamed = changed(current, {"infra.nodes.worker": NODE4})
     stack.write(renamed)
     refused = stack.run("up", code=2)
@@ -226,7 +233,7 @@ def test_a_renamed_node_is_one_node(stack: Stack, cloud: Cloud) -> None:
 
 def test_a_removed_node_goes_and_its_volume_stays(stack: Stack, cloud: Cloud) -> None:
     """Data volumes are not the node's."""
-    stack.write(changed(dev(), {"infra.nodes.node2.lease": DELETE, "infra.nodes.node2.flavor": "m1.large"}))
+    stack.write(changed(machines_only(), {"infra.nodes.node2.lease": DELETE, "infra.nodes.node2.flavor": "m1.large"}))
     done = stack.run("up")
     assert "Instance worker" in done.names("delete")
     assert done.count("create") == 0
