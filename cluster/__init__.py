@@ -64,8 +64,9 @@ class Access:
     kind: str
     version: str | None
     """Of Kubernetes; None where it is not ours to say."""
-    anchor: pulumi.Resource
-    """Lives as long as the cluster: objects with `deleted_with` need no cluster to be destroyed."""
+    anchor: pulumi.Resource | None
+    """Lives as long as the cluster: objects with `deleted_with` need no cluster to be destroyed. None for one that
+    outlives the stack: there each object is deleted by itself."""
     make_provider: Callable[[], kubernetes.Provider] = field(repr=False)
 
     @cached_property
@@ -123,7 +124,8 @@ class Cluster(pulumi.ComponentResource):
 
     def _access(self, admin: pulumi.Output[str], endpoint: pulumi.Output[str], version: str | None) -> Access:
         kind = getattr(self._args.config, "kind", "")
-        return Access(admin, endpoint, kind, version, self._anchor, lambda: self._make_provider(admin))
+        anchor = None if isinstance(self._args.config, ExistingCluster) else self._anchor
+        return Access(admin, endpoint, kind, version, anchor, lambda: self._make_provider(admin))
 
     def _make_provider(self, admin: pulumi.Output[str]) -> kubernetes.Provider:
         return kubernetes.Provider(

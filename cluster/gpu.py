@@ -40,7 +40,7 @@ class GpuArgs:
     """What a cluster with GPU nodes needs."""
 
     artifacts: Artifacts
-    anchor: pulumi.Resource
+    anchor: pulumi.Resource | None
     """Lives as long as the cluster: its end needs no working API."""
     time_slicing: int | None = None
     """Pods that share one GPU; None: one pod a GPU."""

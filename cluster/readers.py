@@ -49,7 +49,7 @@ class ReadersArgs:
     """Name of the cluster, in the kubeconfigs."""
     admin: pulumi.Output[str]
     """The administrator's kubeconfig: the address and its certificate are the same for everybody."""
-    anchor: pulumi.Resource
+    anchor: pulumi.Resource | None
     """Lives as long as the cluster: its end needs no working API."""
 
 

@@ -242,6 +242,14 @@ def test_an_existing_cluster_is_taken_by_its_kubeconfig_without_ssh() -> None:
     assert "kubeconfig" in graph.secret_outputs
 
 
+def test_what_is_made_in_a_cluster_that_stays_is_deleted_with_the_stack() -> None:
+    """Its end is not the cluster's: an account that was left there would keep its rights."""
+    graph = recorded.record(existing(), kubeconfig=recorded.KUBECONFIG)
+    inside = [r for r in graph.resources.values() if r.type.startswith("kubernetes:")]
+    assert inside
+    assert not [r.name for r in inside if r.request.deletedWith]
+
+
 def test_machines_without_a_cluster_get_none() -> None:
     """They are prepared for nothing."""
     graph = recorded.record({"infra": dev()["infra"]})
