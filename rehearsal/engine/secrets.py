@@ -66,6 +66,10 @@ def _seal(aead: AESGCM, text: str) -> str:
     return f"v1:{base64.b64encode(nonce).decode()}:{base64.b64encode(sealed).decode()}"
 
 
+_PUBLIC = frozenset({"host", "hostKey", "user"})
+"""Parts of a connection, which is a secret as a whole for its key; errors must be able to say where they happened."""
+
+
 class Redactor:
     """Takes every secret seen in a run, from 8 characters on, out of texts."""
 
@@ -76,8 +80,9 @@ class Redactor:
     def learn(self, value: Any) -> None:
         """Remember the strings in a secret value; of keys and the like also each line, as errors quote lines."""
         if isinstance(value, dict):
-            for item in value.values():
-                self.learn(item)
+            for name, item in value.items():
+                if name not in _PUBLIC:
+                    self.learn(item)
         elif isinstance(value, list):
             for item in value:
                 self.learn(item)

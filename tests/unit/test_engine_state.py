@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from rehearsal.engine import BadInput, EngineError, Terminal
-from rehearsal.engine.secrets import Crypter
+from rehearsal.engine.secrets import Crypter, Redactor
 from rehearsal.engine.state import State, lock
 from rehearsal.engine.values import keep_ignored, parse_path
 from tests.unit.test_engine_toys import PASSPHRASE, SALT, World, ops, step
@@ -371,3 +371,10 @@ def test_ignored_paths_reach_into_lists_and_maps() -> None:
     for path in ("a.b", "l[*].x", '["gone"]', "added"):
         new = keep_ignored(old, new, parse_path(path))
     assert new == {"a": {"b": 1, "c": 9}, "l": [{"x": 1}, {"x": 2}, {"x": 9}], "gone": 1}
+
+
+def test_errors_hide_a_connection_s_key_and_say_its_host() -> None:
+    """A connection is a secret as a whole; where a command failed is no secret, and the first thing to know."""
+    redact = Redactor()
+    redact.learn({"host": "203.0.113.7", "user": "operator", "privateKey": "the key of everything"})
+    assert redact("203.0.113.7 refused the key of everything") == "203.0.113.7 refused [secret]"
