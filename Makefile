@@ -17,7 +17,7 @@ setup: .venv/.ready ## install what the project needs into its own folder, and m
 	@rehearsal/system-packages.sh
 	@[ -x $(PYTHON) ] || python3 -m venv .venv
 	@.venv/bin/pip install -q --require-hashes -r requirements.lock
-	@command -v go >/dev/null || .venv/bin/pip install -q --require-hashes -r rehearsal/kubernetes/go.lock
+	@$(PYTHON) -c 'from rehearsal.kubernetes import build; build.go()' 2>/dev/null || .venv/bin/pip install -q --require-hashes -r rehearsal/kubernetes/go.lock
 	@touch $@
 
 check: setup ## lint, types and unit tests: no root, no network, about a minute

@@ -6,6 +6,7 @@ machines are lost is in test_cluster_life.py, on the same deployment.
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -268,6 +269,32 @@ spec:
     kubectl.run("rollout", "status", "deployment/mover", "-n", "proof", "--timeout=60s", timeout=70)
     audit = "".join(machines.run(n, "cat /var/lib/rancher/k3s/server/logs/audit.log*", check=False) for n in SERVERS)
     assert f'/pods/{pod["metadata"]["name"]}/eviction"' in audit, "it was asked to go, not deleted"
+
+
+def test_a_kubeconfig_is_enough_of_a_cluster_and_readers_only_read(
+    cluster: Stack, kubectl: Kubectl, machines: Machines, tmp_path: Path
+) -> None:
+    """Somebody else's stack on this cluster: no machine, no SSH; its reader sees a namespace, and no secret of it."""
+    stack = Stack(cluster.root, "existing", tmp_path / "Pulumi.existing.yaml")
+    readers = {"team": {"namespaces": ["proof"]}}
+    stack.write({"cluster": {"kind": "existing", "kubeconfig_file": str(kubectl.kubeconfig), "readers": readers}})
+    before = machines.logins()
+    stack.run("up")
+    assert "nothing changed" in stack.run("up", "--expect-no-changes").out
+    assert machines.logins() == before
+    assert stack.outputs()["reader_kubeconfigs"] == "[secret]"
+    team = Kubectl.of(stack, stack.outputs(secrets=True)["reader_kubeconfigs"]["team"])
+    assert team.get("pods", "-n", "proof")["items"]
+    assert team.run("logs", "-n", "proof", "daemonset/web").endswith("serving")
+    for refused in (
+        ["get", "secrets", "-n", "proof"],
+        ["get", "pods", "-n", "kube-system"],
+        ["delete", "pod", "keeper-0", "-n", "proof"],
+        ["exec", "-n", "proof", "keeper-0", "--", "true"],
+    ):
+        assert "Forbidden" in team.run(*refused, check=False) or "forbidden" in team.run(*refused, check=False), refused
+    stack.run("destroy")
+    assert "Unauthorized" in team.run("get", "pods", "-n", "proof", check=False)
 
 
 STAND_IN = {

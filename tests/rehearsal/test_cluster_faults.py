@@ -18,7 +18,7 @@ from rehearsal.cloud.parts import ARTIFACTS
 from rehearsal.paths import Root
 from tests.environments import changed
 from tests.rehearsal.cluster import Kubectl, Machines, until
-from tests.rehearsal.stack import Stack, small
+from tests.rehearsal.stack import Stack, small, ssh_of
 
 SEED = 20261121
 RANDOM = random.Random(SEED)  # noqa: S311  a reproducible choice, no secret
@@ -77,6 +77,28 @@ SIGNS = {
     "while k3s is fetched": "ls /var/lib/leasehold/steps/*k3s*",
     "while k3s starts": "systemctl is-active k3s | grep -q activating",
 }
+
+
+def test_machines_that_exist_already_become_a_cluster(
+    stack: Stack, machines: Machines, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """With their addresses, a key and their pinned host keys; nothing of a cloud is asked."""
+    tree = one_server()
+    stack.write({"infra": tree["infra"]})
+    stack.run("up")
+    (host,) = stack.outputs()["hosts"]
+    machine = {"role": "server", "address": host["ssh_host"], "private_address": host["address"]}
+    machine["host_key"] = host["host_key"].strip()
+    key = ssh_of(stack).config.with_name("key")
+    own = Stack(stack.root, "own", tmp_path_factory.mktemp("own") / "Pulumi.own.yaml")
+    infra = {"kind": "hosts", "machines": {"node1": machine}, "private_key_file": str(key)}
+    own.write({"infra": infra, "cluster": {"kind": "k3s"}})
+    done = own.run("up")
+    assert {"Command node1-ready", "Command node1-prepare", "Command node1-k3s"} <= done.names("create")
+    assert "nothing changed" in own.run("up", "--expect-no-changes").out
+    nodes = machines.run("node1", "k3s kubectl get nodes --no-headers")
+    assert re.match(r"node1 +Ready +control-plane,etcd", nodes)
+    own.run("destroy")
 
 
 def test_runs_killed_while_k3s_installs_converge_in_the_next_one(stack: Stack, machines: Machines) -> None:
