@@ -268,7 +268,7 @@ spec:
     assert "Killing" in {event["reason"] for event in events["items"]}, "the kubelet ended the pod itself"
     kubectl.run("rollout", "status", "deployment/mover", "-n", "proof", "--timeout=60s", timeout=70)
     audit = "".join(machines.run(n, "cat /var/lib/rancher/k3s/server/logs/audit.log*", check=False) for n in SERVERS)
-    assert f'/pods/{pod["metadata"]["name"]}/eviction"' in audit, "it was asked to go, not deleted"
+    assert f"/pods/{pod['metadata']['name']}/eviction" in audit, "it was asked to go, not deleted"
 
 
 def test_a_kubeconfig_is_enough_of_a_cluster_and_readers_only_read(
