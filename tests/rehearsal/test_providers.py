@@ -14,6 +14,7 @@ from rehearsal.cloud import Cloud
 from rehearsal.protocol import Call, Props, ProviderError, Result
 from rehearsal.providers import INVOKES, RESOURCES, TIMEOUTS
 from rehearsal.providers.openstack.connection import connect
+from tests.rehearsal.cluster import until
 
 NETWORK = "openstack:networking/network:Network"
 SUBNET = "openstack:networking/subnet:Subnet"
@@ -195,7 +196,8 @@ def test_server_with_a_volume(stack: Callable[..., Result], net: tuple[str, str]
     assert attached.outputs["device"].startswith("/dev/")
     _stopped_and_started(server, {**machine, **wanted, **change})
     RESOURCES[SERVER].delete(call(SERVER, "m"), server)
-    assert RESOURCES[ATTACH].read(call(ATTACH, "a"), attached) is None
+    # Nova lets go of the volume some moments after the server is gone.
+    until("the attachment to be gone", lambda: RESOURCES[ATTACH].read(call(ATTACH, "a"), attached) is None, 20)
     assert RESOURCES[PORT].read(call(PORT, "p"), port) is not None
     kept = RESOURCES[VOLUME].read(call(VOLUME, "v"), volume)
     assert kept is not None
