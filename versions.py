@@ -71,8 +71,6 @@ KUBESPRAY = "v2.31.0"
 KUBESPRAY_SHA256: str | None = None
 # The Kubernetes that this release of Kubespray installs and was tested with.
 KUBESPRAY_KUBERNETES = "1.35.4"
-# renovate: datasource=pypi depName=ansible allowedVersions=<12
-ANSIBLE = "11.13.0"
 
 # renovate: datasource=helm depName=nvidia-device-plugin registryUrl=https://nvidia.github.io/k8s-device-plugin
 DEVICE_PLUGIN = Chart("nvidia-device-plugin", "0.20.0", "https://nvidia.github.io/k8s-device-plugin", None)

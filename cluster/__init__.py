@@ -16,7 +16,7 @@ from cluster import existing, kubeconfig
 from cluster.k3s import K3s, K3sArgs
 from cluster.kubespray import Kubespray, KubesprayArgs
 from cluster.machines import Machines, MachinesArgs
-from config import AnyCluster, Artifacts, ClusterBase, ExistingCluster, K3sCluster, KubesprayCluster, Secrets, Settings
+from config import Artifacts, ClusterBase, ExistingCluster, K3sCluster, KubesprayCluster, Secrets, Settings
 from infra import Infra
 from infra.hosts import Host
 
@@ -25,7 +25,7 @@ from infra.hosts import Host
 class ClusterArgs:
     """The environment's part for this layer, and the machines."""
 
-    config: AnyCluster
+    config: K3sCluster | KubesprayCluster | ExistingCluster
     stack: str
     artifacts: Artifacts = field(default_factory=Artifacts)
     restore: str | None = None
@@ -102,7 +102,6 @@ class Cluster(pulumi.ComponentResource):
             given = existing.usable(args.secrets.kubeconfig)
             # Where a cluster is, is no secret.
             return self._access(given, pulumi.Output.unsecret(given.apply(kubeconfig.endpoint)), None), {}
-        assert isinstance(config, ClusterBase)  # noqa: S101  the union's other members
         machines = self._machines(config)
         if isinstance(config, K3sCluster):
             k3s = K3s(
@@ -111,7 +110,6 @@ class Cluster(pulumi.ComponentResource):
                 self._under,
             )
             return self._access(k3s.kubeconfig, machines.api, config.version), k3s.joined
-        assert isinstance(config, KubesprayCluster)  # noqa: S101  as above
         made = KubesprayArgs(args.stack, config, machines, args.artifacts)
         kubespray = Kubespray("kubespray", made, self._under)
         return self._access(kubespray.kubeconfig, kubespray.endpoint, kubespray.version), kubespray.joined
@@ -123,9 +121,9 @@ class Cluster(pulumi.ComponentResource):
         return Machines("machines", made, self._under)
 
     def _access(self, admin: pulumi.Output[str], endpoint: pulumi.Output[str], version: str | None) -> Access:
-        kind = getattr(self._args.config, "kind", "")
-        anchor = None if isinstance(self._args.config, ExistingCluster) else self._anchor
-        return Access(admin, endpoint, kind, version, anchor, lambda: self._make_provider(admin))
+        config = self._args.config
+        anchor = None if isinstance(config, ExistingCluster) else self._anchor
+        return Access(admin, endpoint, config.kind, version, anchor, lambda: self._make_provider(admin))
 
     def _make_provider(self, admin: pulumi.Output[str]) -> kubernetes.Provider:
         return kubernetes.Provider(
@@ -155,7 +153,7 @@ class Cluster(pulumi.ComponentResource):
     def _gpus(self, joined: Mapping[str, pulumi.Resource]) -> None:
         """Offer GPUs: where a machine has one, or where an existing cluster asks for it."""
         config, nodes = self._args.config, [joined[host.name] for host in self._args.hosts if host.gpu]
-        asked = config.gpu if isinstance(config, ClusterBase | ExistingCluster) else None
+        asked = config.gpu
         if asked is None or not (nodes or isinstance(config, ExistingCluster)):
             return
         from cluster.gpu import Gpu, GpuArgs  # noqa: PLC0415  loads the SDK's half second

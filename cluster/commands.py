@@ -22,11 +22,11 @@ def run(
     stdin: pulumi.Input[str] | None = None,
     depends_on: Sequence[pulumi.Resource] = (),
 ) -> command.remote.Command:
-    """Run a script that may run any number of times; what it prints is a secret.
+    """Run a script that may run any number of times, for `minutes` at most; what it prints is a secret.
 
     Another machine (the host's identity) makes another resource; a changed script or stdin runs on the same one.
     """
-    bound = f"{minutes}m"
+    bound = f"{minutes + DIAL_MINUTES}m"
     return command.remote.Command(
         name,
         connection=connection(host, private_key),

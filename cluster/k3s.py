@@ -14,7 +14,7 @@ import pulumi_command as command
 import pulumi_random as random
 
 import versions
-from cluster import commands, kubeconfig, member, node
+from cluster import commands, member, node
 from cluster.machines import VPN_INTERFACE, Machines
 from config import Artifacts, K3sCluster, Secrets
 from infra.hosts import Host
@@ -68,8 +68,7 @@ class K3s(pulumi.ComponentResource):
             joined[agent.name] = self._node(agent, to_agents)
         for host in machines.hosts:
             self._member(host)
-        admin = told.apply(lambda t: t.kubeconfig)
-        self.kubeconfig = pulumi.Output.all(admin, machines.api).apply(lambda known: self._kubeconfig(*known))
+        self.kubeconfig = machines.kubeconfig(args.name, told.apply(lambda t: t.kubeconfig))
         self.register_outputs({})
 
     def _token(self, kind: str) -> random.RandomPassword:
@@ -102,7 +101,7 @@ class K3s(pulumi.ComponentResource):
             parent=self,
             script=self._script(host),
             stdin=stdin,
-            minutes=node.MINUTES + commands.DIAL_MINUTES,
+            minutes=node.MINUTES,
             # Preparing a machine hands no value on; the volumes are mounted then, and the GPU's runtime is there.
             depends_on=[machines.prepared[host.name], *after],
         )
@@ -134,7 +133,6 @@ class K3s(pulumi.ComponentResource):
                 labels=host.labels,
                 gpu=host.gpu,
                 restore=args.restore if first else None,
-                vpn=args.machines.vpn,
             )
         )
 
@@ -150,6 +148,3 @@ class K3s(pulumi.ComponentResource):
                 anchor=self._args.anchor,
                 parent=self,
             )
-
-    def _kubeconfig(self, admin: str, api: str) -> str:
-        return kubeconfig.render(admin, name=self._args.name, server=api, proxy=self._args.machines.proxy)

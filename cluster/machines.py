@@ -8,8 +8,7 @@ import pulumi
 import pulumi_command as command
 
 import versions
-from cluster import commands, prepare
-from cluster.kubeconfig import TUNNEL
+from cluster import commands, kubeconfig, prepare
 from config import Artifacts, ClusterBase, Secrets
 from config.environment import API
 from infra.hosts import Host
@@ -64,7 +63,7 @@ class Machines(pulumi.ComponentResource):
         self.prepared = {host.name: self._prepare(host, key) for host in self.hosts}
         self.addresses = {host.name: self._address(host) for host in self.hosts}
         public, inside = args.config.api == "public", self.addresses[self.entry.name]
-        self.proxy = None if public else TUNNEL
+        self.proxy = None if public else kubeconfig.TUNNEL
         self.api = pulumi.Output.concat("https://", self.entry.reach.host if public else inside, f":{API}")
         addresses = [self.addresses[server.name] for server in self.servers]
         self.names = (*(server.name for server in self.servers), *addresses, self.entry.reach.host, inside)
@@ -83,7 +82,7 @@ class Machines(pulumi.ComponentResource):
             parent=self,
             script=self._script(host),
             stdin=key,
-            minutes=prepare.MINUTES + commands.DIAL_MINUTES,
+            minutes=prepare.MINUTES,
             # Waiting for a machine hands no value on.
             depends_on=[self._args.ready[host.name]],
         )
@@ -119,6 +118,15 @@ class Machines(pulumi.ComponentResource):
         # What a command prints is a secret; an address is none.
         printed: pulumi.Output[str] = pulumi.Output.unsecret(self.prepared[host.name].stdout)
         return printed.apply(vpn_address)
+
+    def kubeconfig(self, name: str, admin: pulumi.Output[str]) -> pulumi.Output[str]:
+        """Rewrite a server's own kubeconfig for those outside, under the cluster's name; a secret."""
+
+        def render(known: Sequence[str]) -> str:
+            return kubeconfig.render(known[0], name=name, server=known[1], proxy=self.proxy)
+
+        rewritten = pulumi.Output.all(admin, self.api).apply(render)
+        return pulumi.Output.secret(rewritten)
 
 
 def entry(hosts: Sequence[Host], server: Host) -> Host:

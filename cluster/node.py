@@ -35,8 +35,6 @@ class K3sNode:
     gpu: bool = False
     restore: str | None = None
     """Snapshot for a first server without data: its name, or `latest`."""
-    vpn: bool = False
-    """The addresses are those of a VPN that is up already."""
 
     @property
     def version(self) -> str:

@@ -6,7 +6,6 @@ means, its unit and its default. A bad environment is refused in one pass that n
 
 from config.artifacts import Artifacts, Download
 from config.cluster import (
-    AnyCluster,
     Cluster,
     ClusterBase,
     ExistingCluster,
@@ -42,7 +41,6 @@ __all__ = [
     "REFERENCE",
     "SECRETS",
     "Access",
-    "AnyCluster",
     "Artifacts",
     "BadEnvironment",
     "Cluster",

@@ -1,7 +1,10 @@
 """Where one rehearsal lives: everything it makes is below one folder, and its names are derived from it."""
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,3 +41,12 @@ class Root:
 def cache() -> Path:
     """Shared by all rehearsals of this user: used when it is there, never needed."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leasehold"
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Hold the lock of something in the cache, so that one makes it while others wait."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with target.with_name(f"{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

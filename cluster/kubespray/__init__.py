@@ -16,7 +16,7 @@ import pulumi_random as random
 import pulumi_tls as tls
 
 import versions
-from cluster import commands, kubeconfig
+from cluster import commands
 from cluster.kubespray import render, script
 from cluster.machines import Machines
 from config import Artifacts, KubesprayCluster
@@ -50,19 +50,10 @@ class Kubespray(pulumi.ComponentResource):
     """Node name to the command that made it a node: the same one for all."""
 
     def __init__(self, name: str, args: KubesprayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Run Kubespray on the machine through which the others are reached; done when every node is Ready.
-
-        Raises pulumi.RunError where that machine is an agent.
-        """
+        """Run Kubespray on the machine through which the others are reached; done when every node is Ready."""
         super().__init__("leasehold:cluster:Kubespray", name, None, opts)
         self._args = args
         machines = args.machines
-        if machines.entry.role != "server":
-            # An agent's balancer has port 6443 of 127.0.0.1, and what hands the API on would need it too.
-            raise pulumi.RunError(
-                f"{machines.entry.name} is an agent, and the API of a Kubespray cluster is reached through it; "
-                "give it the role server, or use k3s"
-            )
         key = tls.PrivateKey(f"{name}-key", algorithm="ED25519", opts=self._under())
         secret = random.RandomPassword(f"{name}-secret", length=64, special=False, opts=self._under())
         admitted = [self._admit(host, key.public_key_openssh) for host in machines.hosts]
@@ -75,18 +66,14 @@ class Kubespray(pulumi.ComponentResource):
             stdin=pulumi.Output.secret(
                 pulumi.Output.all(secret.result, key.private_key_openssh).apply(lambda k: script.secrets(k[0], k[1]))
             ),
-            minutes=script.MINUTES + commands.DIAL_MINUTES,
+            minutes=script.MINUTES,
             # Being prepared and letting the bastion in hand no value on.
             depends_on=[*machines.prepared.values(), *admitted],
         )
         self.joined = {host.name: run for host in machines.hosts}
         self.endpoint, self.version = machines.api, args.config.version
         told = run.stdout.apply(script.parse)
-        self.kubeconfig = pulumi.Output.secret(
-            pulumi.Output.all(told, machines.api).apply(
-                lambda k: kubeconfig.render(k[0], name=args.name, server=k[1], proxy=machines.proxy)
-            )
-        )
+        self.kubeconfig = machines.kubeconfig(args.name, told)
         self.register_outputs({})
 
     def _under(self) -> pulumi.ResourceOptions:

@@ -1,6 +1,5 @@
 """The machines' image: a Debian root file system by debootstrap, as one archive, kept in the cache."""
 
-import fcntl
 import hashlib
 import re
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from rehearsal.cloud.errors import CloudError
 from rehearsal.cloud.process import run
-from rehearsal.paths import cache
+from rehearsal.paths import alone, cache
 
 SUITE = "bookworm"
 # python3-cffi-backend: debootstrap does not resolve the virtual package by which cloud-init needs it.
@@ -198,8 +197,7 @@ def build(fallback: Path) -> Path:
     except OSError:
         folder = fallback
     archive = folder / f"machine-{recipe()}.tar.zst"
-    with archive.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(archive):
         if not archive.exists():
             if not shutil.which("debootstrap"):
                 raise CloudError("debootstrap is not installed: apt-get install debootstrap, then try again")

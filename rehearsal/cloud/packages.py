@@ -1,6 +1,5 @@
 """The OpenStack services' own virtual environment, shared by the rehearsals of this user and keyed by its lock."""
 
-import fcntl
 import hashlib
 import os
 import re
@@ -9,7 +8,7 @@ import sys
 from pathlib import Path
 
 from rehearsal.cloud.process import run
-from rehearsal.paths import cache
+from rehearsal.paths import alone, cache
 
 HERE = Path(__file__).resolve().parent
 LOCK = HERE / "requirements.lock"
@@ -36,9 +35,7 @@ def install() -> Path:
     """Make it if it is not there; several callers wait for one. Needs the package index the first time."""
     target = folder()
     ready = target / ".ready"
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(target):
         if not ready.exists():
             shutil.rmtree(target, ignore_errors=True)
             uv = _uv()

@@ -80,8 +80,9 @@ class Redactor:
     def learn(self, value: Any) -> None:
         """Remember the strings in a secret value; of keys and the like also each line, as errors quote lines."""
         if isinstance(value, dict):
+            connection = "privateKey" in value
             for name, item in value.items():
-                if name not in _PUBLIC:
+                if not (connection and name in _PUBLIC):
                     self.learn(item)
         elif isinstance(value, list):
             for item in value:

@@ -1,6 +1,5 @@
 """Everything that a machine downloads, made on this computer: the files of a mirror, and their digests."""
 
-import fcntl
 import gzip
 import hashlib
 import io
@@ -22,7 +21,7 @@ from rehearsal.cloud.process import run
 from rehearsal.kubernetes import build, debs, images, names, pack, server, tars
 from rehearsal.kubernetes.build import Progress
 from rehearsal.kubernetes.tars import File
-from rehearsal.paths import PROJECT, cache
+from rehearsal.paths import PROJECT, alone, cache
 
 CHARTS = PROJECT / "rehearsal" / "charts"
 IMAGES = "k3s-airgap-images-amd64.tar.zst"
@@ -53,9 +52,7 @@ def _digest(file: Path) -> str:
 def _kept(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """A file of the cache whose content follows from `key`; made while others wait. Its digest lies beside it."""
     target = cache() / "artifacts" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with Path(f"{target}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(target):
         if not target.exists():
             new = Path(f"{target}.new")
             new.unlink(missing_ok=True)

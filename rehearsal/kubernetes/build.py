@@ -4,7 +4,6 @@ Each module below `go` pins its whole dependency graph by version and checksum (
 module proxy at most, and never trusts one.
 """
 
-import fcntl
 import hashlib
 import os
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from rehearsal.cloud.errors import CloudError
 from rehearsal.cloud.process import run
-from rehearsal.paths import cache
+from rehearsal.paths import alone, cache
 
 MODULES = Path(__file__).resolve().parent / "go"
 KUBERNETES = "v1.36.4"
@@ -116,9 +115,7 @@ def build(binary: Binary, progress: Progress = lambda _: None) -> Path:
     target = folder() / f"{binary.name}-{binary.key}"
     if target.exists():
         return target
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(target):
         if not target.exists():
             progress(f"building {binary.name} (the first time only)")
             new = target.with_suffix(".new")

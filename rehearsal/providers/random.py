@@ -7,8 +7,9 @@ from typing import Any
 
 import bcrypt
 
-from rehearsal.protocol import Call, Diff, Props, ProviderError, Result, Unknown
-from rehearsal.providers.compare import Prop, check_names, compare
+from rehearsal.protocol import Call, Props, ProviderError, Result, Unknown
+from rehearsal.providers.compare import Prop, check_names
+from rehearsal.providers.generated import Generated
 
 SPECIAL = "!@#$%&*()-_=+[]{}<>:?"
 BCRYPT_LIMIT = 72
@@ -38,12 +39,10 @@ ID = {
 }
 
 
-class _Random:
-    """A value that lives in the state alone: there is nothing to read, find or delete."""
+class _Random(Generated):
+    """A random value."""
 
-    timeout = 60.0
     kind = ""
-    props: dict[str, Prop]
     size = "length"
 
     def check(self, call: Call, news: Props) -> Props:
@@ -54,28 +53,9 @@ class _Random:
             raise ProviderError(f"{label}: {self.size} is {news[self.size]}; give 1 or more")
         return {name: value for name, value in news.items() if value is not None}
 
-    def diff(self, call: Call, olds: Result, news: Props) -> Diff:  # noqa: ARG002  the protocol's signature
-        """Every change makes another value."""
-        return compare(self.props, olds, news)
-
     def create(self, call: Call, news: Props) -> Result:
         """See the protocol."""
         raise NotImplementedError
-
-    def read(self, call: Call, olds: Result) -> Result:  # noqa: ARG002
-        """The state is the value."""
-        return olds
-
-    def update(self, call: Call, olds: Result, news: Props) -> Result:  # noqa: ARG002
-        """Never called: every change replaces."""
-        return olds
-
-    def delete(self, call: Call, olds: Result) -> None:
-        """Forgetting it is all."""
-
-    def find(self, call: Call, news: Props) -> str | None:  # noqa: ARG002
-        """A value that was not recorded is lost, and was used by nothing."""
-        return None
 
 
 class RandomString(_Random):

@@ -7,8 +7,9 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from rehearsal.protocol import Call, Diff, Props, ProviderError, Result
-from rehearsal.providers.compare import Prop, check_names, compare
+from rehearsal.protocol import Call, Props, ProviderError, Result
+from rehearsal.providers.compare import Prop, check_names
+from rehearsal.providers.generated import Generated
 
 Key = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -32,10 +33,10 @@ PEM = serialization.Encoding.PEM
 PLAIN = serialization.NoEncryption()
 
 
-class PrivateKey:
-    """A key pair. Nothing exists outside the state: there is nothing to read, find or delete."""
+class PrivateKey(Generated):
+    """A key pair."""
 
-    timeout = 60.0
+    props = PROPS
 
     def check(self, call: Call, news: Props) -> Props:
         """See the protocol."""
@@ -48,30 +49,11 @@ class PrivateKey:
             raise ProviderError(f"{label}: rsaBits {news['rsaBits']} is too small; use {SMALLEST_RSA} or more")
         return dict(news)
 
-    def diff(self, call: Call, olds: Result, news: Props) -> Diff:  # noqa: ARG002  the protocol's signature
-        """Every change makes another key."""
-        return compare(PROPS, olds, news)
-
     def create(self, call: Call, news: Props) -> Result:  # noqa: ARG002
         """See the protocol."""
         inputs = {name: prop.default if news.get(name) is None else news[name] for name, prop in PROPS.items()}
         outputs = published(generate(inputs["algorithm"], inputs["ecdsaCurve"], int(inputs["rsaBits"])))
         return Result(outputs.pop("id"), {**inputs, **outputs})
-
-    def read(self, call: Call, olds: Result) -> Result:  # noqa: ARG002
-        """The state is the key."""
-        return olds
-
-    def update(self, call: Call, olds: Result, news: Props) -> Result:  # noqa: ARG002
-        """Never called: every change replaces."""
-        return olds
-
-    def delete(self, call: Call, olds: Result) -> None:
-        """Forgetting it is all."""
-
-    def find(self, call: Call, news: Props) -> str | None:  # noqa: ARG002
-        """A key that was not recorded is lost, and was used by nothing."""
-        return None
 
 
 def generate(algorithm: str, curve: str, bits: int) -> Key:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ class Stack:
     root: Root
     name: str
     file: Path
-    clean: list[str] = field(default_factory=list)
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start a command in a session of its own."""

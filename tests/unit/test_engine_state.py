@@ -378,3 +378,10 @@ def test_errors_hide_a_connection_s_key_and_say_its_host() -> None:
     redact = Redactor()
     redact.learn({"host": "203.0.113.7", "user": "operator", "privateKey": "the key of everything"})
     assert redact("203.0.113.7 refused the key of everything") == "203.0.113.7 refused [secret]"
+
+
+def test_only_a_connection_s_host_and_user_are_no_secret() -> None:
+    """Other secrets have parts of these names too: a kubeconfig's user holds the key."""
+    redact = Redactor()
+    redact.learn({"user": {"token": "token of the user"}, "host": "internal.example"})
+    assert redact("internal.example: token of the user") == "[secret]: [secret]"

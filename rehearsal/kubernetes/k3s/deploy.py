@@ -11,8 +11,6 @@ from .api import Api, ApiError, Object
 from .config import Config
 from .files import digest, write
 
-STORAGE = "/var/lib/rancher/k3s/storage"
-
 
 def ship(config: Config, source: Path) -> None:
     """Write our own manifests, with the cluster's values, except disabled ones."""
