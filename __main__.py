@@ -1,4 +1,4 @@
-"""From a GPU lease to a Kubernetes cluster: the whole stack, top-down."""
+"""From a GPU lease to a platform for models: the whole stack, top-down."""
 
 import gc
 import sys
@@ -14,20 +14,24 @@ import cluster.rules
 import config
 import infra.preflight
 import infra.rules
+import mlops.rules
 from cluster import Cluster, ClusterArgs
 from infra import Infra, InfraArgs
+from mlops import Platform, PlatformArgs
 from outputs import StackOutputs
 
 
 def stack() -> None:
-    """Settings -> infra -> cluster -> outputs."""
+    """Settings -> infra -> cluster -> platform -> outputs."""
     ask_sites = infra.preflight.for_stack(pulumi.get_stack())
-    settings = config.load([infra.rules.check, cluster.rules.check, ask_sites])
+    settings = config.load([infra.rules.check, cluster.rules.check, mlops.rules.check, ask_sites])
     wanted = InfraArgs.of(settings)
     machines = Infra("infra", wanted) if wanted else None
     asked = ClusterArgs.of(settings, machines)
     kubernetes = Cluster("cluster", asked) if asked else None
-    StackOutputs.of(machines, kubernetes).export()
+    offered = PlatformArgs.of(settings, kubernetes)
+    platform = Platform("platform", offered) if offered else None
+    StackOutputs.of(machines, kubernetes, platform).export()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pulumi
 from cluster import Cluster
 from infra import Infra
 from infra.hosts import known_hosts, ssh_config
+from mlops import Platform
 
 
 def _output(description: str, *, secret: bool = False) -> Any:
@@ -37,8 +38,20 @@ class StackOutputs:
         "reader name to a kubeconfig that sees its namespaces and changes nothing", secret=True
     )
 
+    endpoints: Mapping[str, str] | None = _output("service name to its URL, through the ingress")
+    logins: Mapping[str, dict[str, str]] | None = _output(
+        "service name to how one logs in: url, user, and where the password is (never the password)"
+    )
+    health: Mapping[str, str] | None = _output("service name to a URL that answers when it works, with its login")
+    ca_certificate: pulumi.Output[str] | None = _output("certificate of the authority that certifies them, PEM")
+    mlflow_tracking_uri: str | None = _output("MLFLOW_TRACKING_URI for clients outside")
+    s3: Mapping[str, Any] | None = _output("object store: endpoint, public_endpoint, region, path_style, buckets")
+    registry: str | None = _output("host name of the image registry; images are REGISTRY/NAME@DIGEST")
+
     @classmethod
-    def of(cls, infra: Infra | None, cluster: Cluster | None = None) -> "StackOutputs":
+    def of(
+        cls, infra: Infra | None, cluster: Cluster | None = None, platform: Platform | None = None
+    ) -> "StackOutputs":
         """Gather the layers' results."""
         found: dict[str, Any] = {}
         if infra is not None:
@@ -58,6 +71,17 @@ class StackOutputs:
                 "api_endpoint": cluster.access.endpoint,
                 "kubeconfig": cluster.access.kubeconfig,
                 "reader_kubeconfigs": dict(cluster.readers),
+            }
+        if platform is not None:
+            urls = {service.name: service.url for service in platform.services}
+            found |= {
+                "endpoints": urls,
+                "logins": {s.name: s.login.describe() for s in platform.services if s.login},
+                "health": {s.name: f"{s.url}{s.health}" for s in platform.services},
+                "ca_certificate": platform.certificate,
+                "mlflow_tracking_uri": urls.get("mlflow"),
+                "s3": platform.s3.describe() if platform.s3 else None,
+                "registry": urls["registry"].removeprefix("https://") if "registry" in urls else None,
             }
         return cls(**found)
 

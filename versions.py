@@ -31,13 +31,40 @@ class Chart:
     name: str
     version: str
     repository: str
-    """Upstream repository, https."""
-    sha256: str | None
+    """Upstream: an https repository, or the OCI address that the chart's name follows."""
+    app: str
+    """Version of what it installs."""
 
     @property
-    def path(self) -> str:
-        """Below a mirror's base URL."""
-        return f"charts/{self.name}-{self.version}.tgz"
+    def file(self) -> str:
+        """Name of its package."""
+        return f"{self.name}-{self.version}.tgz"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container image."""
+
+    name: str
+    """With its registry, such as quay.io/argoproj/argocd."""
+    tag: str
+    digest: str | None = None
+    """sha256:... of its manifest or index. None: not known here, so an environment may give it (`leasehold:images`)."""
+
+    @property
+    def registry(self) -> str:
+        """Host that it comes from."""
+        return self.name.partition("/")[0]
+
+    @property
+    def repository(self) -> str:
+        """Its name without the registry."""
+        return self.name.partition("/")[2]
+
+    @property
+    def tagged(self) -> str:
+        """Name and tag."""
+        return f"{self.name}:{self.tag}"
 
 
 # renovate: datasource=github-releases depName=k3s-io/k3s versioning=semver-coerced
@@ -73,9 +100,100 @@ KUBESPRAY_SHA256: str | None = None
 KUBESPRAY_KUBERNETES = "1.35.4"
 
 # renovate: datasource=helm depName=nvidia-device-plugin registryUrl=https://nvidia.github.io/k8s-device-plugin
-DEVICE_PLUGIN = Chart("nvidia-device-plugin", "0.20.0", "https://nvidia.github.io/k8s-device-plugin", None)
+DEVICE_PLUGIN = Chart("nvidia-device-plugin", "0.20.0", "https://nvidia.github.io/k8s-device-plugin", "0.20.0")
 # renovate: datasource=helm depName=dcgm-exporter registryUrl=https://nvidia.github.io/dcgm-exporter/helm-charts
-DCGM_EXPORTER = Chart("dcgm-exporter", "4.8.2", "https://nvidia.github.io/dcgm-exporter/helm-charts", None)
+DCGM_EXPORTER = Chart("dcgm-exporter", "4.8.2", "https://nvidia.github.io/dcgm-exporter/helm-charts", "4.5.3")
+
+# renovate: datasource=docker depName=quay.io/jetstack/charts/cert-manager
+CERT_MANAGER_CHART = Chart("cert-manager", "v1.21.1", "oci://quay.io/jetstack/charts", "v1.21.1")
+# renovate: datasource=helm depName=traefik registryUrl=https://traefik.github.io/charts
+TRAEFIK_CHART = Chart("traefik", "41.3.0", "https://traefik.github.io/charts", "v3.7.11")
+# renovate: datasource=helm depName=oauth2-proxy registryUrl=https://oauth2-proxy.github.io/manifests
+OAUTH2_PROXY_CHART = Chart("oauth2-proxy", "10.7.0", "https://oauth2-proxy.github.io/manifests", "7.15.3")
+# renovate: datasource=helm depName=cloudnative-pg registryUrl=https://cloudnative-pg.github.io/charts
+CNPG_CHART = Chart("cloudnative-pg", "0.29.0", "https://cloudnative-pg.github.io/charts", "1.30.0")
+# renovate: datasource=helm depName=plugin-barman-cloud registryUrl=https://cloudnative-pg.github.io/charts
+BARMAN_CHART = Chart("plugin-barman-cloud", "0.7.0", "https://cloudnative-pg.github.io/charts", "v0.13.0")
+# renovate: datasource=helm depName=seaweedfs registryUrl=https://seaweedfs.github.io/seaweedfs/helm
+SEAWEEDFS_CHART = Chart("seaweedfs", "4.44.0", "https://seaweedfs.github.io/seaweedfs/helm", "4.44")
+# renovate: datasource=docker depName=ghcr.io/mlflow/charts/mlflow
+MLFLOW_CHART = Chart("mlflow", "0.1.0", "oci://ghcr.io/mlflow/charts", "3.14.0")
+# renovate: datasource=helm depName=argo-cd registryUrl=https://argoproj.github.io/argo-helm
+ARGO_CD_CHART = Chart("argo-cd", "10.1.1", "https://argoproj.github.io/argo-helm", "v3.4.4")
+# renovate: datasource=helm depName=argo-workflows registryUrl=https://argoproj.github.io/argo-helm
+ARGO_WORKFLOWS_CHART = Chart("argo-workflows", "1.0.18", "https://argoproj.github.io/argo-helm", "v4.0.6")
+# renovate: datasource=helm depName=argo-events registryUrl=https://argoproj.github.io/argo-helm
+ARGO_EVENTS_CHART = Chart("argo-events", "2.4.22", "https://argoproj.github.io/argo-helm", "v1.9.10")
+# renovate: datasource=helm depName=kube-prometheus-stack registryUrl=https://prometheus-community.github.io/helm-charts
+PROMETHEUS_STACK_CHART = Chart(
+    "kube-prometheus-stack", "88.5.3", "https://prometheus-community.github.io/helm-charts", "v0.93.1"
+)
+
+# Images. A chart's own pods take them by these names; operators are told theirs.
+CERT_MANAGER_IMAGES = tuple(
+    Image(f"quay.io/jetstack/cert-manager-{part}", CERT_MANAGER_CHART.app)
+    for part in ("controller", "webhook", "cainjector", "startupapicheck")
+)
+TRAEFIK = Image("docker.io/library/traefik", TRAEFIK_CHART.app)
+OAUTH2_PROXY = Image("quay.io/oauth2-proxy/oauth2-proxy", f"v{OAUTH2_PROXY_CHART.app}")
+CNPG_OPERATOR = Image("ghcr.io/cloudnative-pg/cloudnative-pg", CNPG_CHART.app)
+BARMAN_PLUGIN = Image("ghcr.io/cloudnative-pg/plugin-barman-cloud", BARMAN_CHART.app)
+BARMAN_SIDECAR = Image("ghcr.io/cloudnative-pg/plugin-barman-cloud-sidecar", BARMAN_CHART.app)
+# renovate: datasource=docker depName=ghcr.io/cloudnative-pg/postgresql allowedVersions=<19
+POSTGRES = Image("ghcr.io/cloudnative-pg/postgresql", "18.1-minimal-trixie")
+# The last release with security fixes of a project that has ended: docs/decisions, "The object store's contract".
+MINIO = Image("docker.io/minio/minio", "RELEASE.2025-10-15T17-29-55Z")
+SEAWEEDFS = Image("docker.io/chrislusf/seaweedfs", SEAWEEDFS_CHART.app)
+# renovate: datasource=docker depName=ghcr.io/mlflow/mlflow
+MLFLOW = Image("ghcr.io/mlflow/mlflow", "v3.17.2-full")
+# renovate: datasource=docker depName=docker.io/library/registry
+REGISTRY = Image("docker.io/library/registry", "3.1.2")
+ARGO_CD = Image("quay.io/argoproj/argocd", ARGO_CD_CHART.app)
+# renovate: datasource=docker depName=ecr-public.aws.com/docker/library/redis allowedVersions=<9
+REDIS = Image("ecr-public.aws.com/docker/library/redis", "8.2.3-alpine")
+ARGO_WORKFLOWS_IMAGES = tuple(
+    Image(f"quay.io/argoproj/{part}", ARGO_WORKFLOWS_CHART.app)
+    for part in ("workflow-controller", "argoexec", "argocli")
+)
+ARGO_EVENTS = Image("quay.io/argoproj/argo-events", ARGO_EVENTS_CHART.app)
+PROMETHEUS_OPERATOR = Image("quay.io/prometheus-operator/prometheus-operator", PROMETHEUS_STACK_CHART.app)
+CONFIG_RELOADER = Image("quay.io/prometheus-operator/prometheus-config-reloader", PROMETHEUS_STACK_CHART.app)
+# renovate: datasource=docker depName=quay.io/prometheus/prometheus
+PROMETHEUS = Image("quay.io/prometheus/prometheus", "v3.14.0-distroless")
+# renovate: datasource=docker depName=quay.io/prometheus/alertmanager
+ALERTMANAGER = Image("quay.io/prometheus/alertmanager", "v0.34.0")
+# renovate: datasource=docker depName=quay.io/prometheus/node-exporter
+NODE_EXPORTER = Image("quay.io/prometheus/node-exporter", "v1.12.1")
+# renovate: datasource=docker depName=registry.k8s.io/kube-state-metrics/kube-state-metrics
+KUBE_STATE_METRICS = Image("registry.k8s.io/kube-state-metrics/kube-state-metrics", "v2.20.0")
+# renovate: datasource=docker depName=docker.io/grafana/grafana
+GRAFANA = Image("docker.io/grafana/grafana", "13.2.0")
+# renovate: datasource=docker depName=quay.io/kiwigrid/k8s-sidecar
+SIDECAR = Image("quay.io/kiwigrid/k8s-sidecar", "2.10.1")
+# An image with a C library that the driver's nvidia-smi runs with: busybox's has not all of it.
+SMOKE = Image("nvcr.io/nvidia/cuda", "13.0.1-base-ubuntu24.04")
+# Our own small Jobs: Python with its standard library; what they run is a mounted script.
+# renovate: datasource=docker depName=docker.io/library/python allowedVersions=<3.14
+PYTHON = Image("docker.io/library/python", "3.13.9-slim-trixie")
+
+IMAGES: tuple[Image, ...] = (
+    *CERT_MANAGER_IMAGES,
+    *(
+        TRAEFIK,
+        OAUTH2_PROXY,
+        CNPG_OPERATOR,
+        BARMAN_PLUGIN,
+        BARMAN_SIDECAR,
+        POSTGRES,
+        MINIO,
+        SEAWEEDFS,
+        MLFLOW,
+        REGISTRY,
+    ),
+    *(ARGO_CD, REDIS, *ARGO_WORKFLOWS_IMAGES, ARGO_EVENTS, PROMETHEUS_OPERATOR, CONFIG_RELOADER, PROMETHEUS),
+    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, SIDECAR, PYTHON),
+)
+"""Every image that the platform runs."""
 
 
 def k3s(version: str = K3S) -> tuple[Artifact, Artifact, Artifact]:

@@ -13,10 +13,12 @@ import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
 from cluster import existing, kubeconfig
+from cluster.authority import Authority
 from cluster.k3s import K3s, K3sArgs
 from cluster.kubespray import Kubespray, KubesprayArgs
 from cluster.machines import Machines, MachinesArgs
-from config import Artifacts, ClusterBase, ExistingCluster, K3sCluster, KubesprayCluster, Secrets, Settings
+from cluster.registries import Registries
+from config import Artifacts, Charts, ClusterBase, ExistingCluster, K3sCluster, KubesprayCluster, Secrets, Settings
 from infra import Infra
 from infra.hosts import Host
 
@@ -28,6 +30,8 @@ class ClusterArgs:
     config: K3sCluster | KubesprayCluster | ExistingCluster
     stack: str
     artifacts: Artifacts = field(default_factory=Artifacts)
+    charts: Charts = field(default_factory=Charts)
+    registries: Registries = Registries()
     restore: str | None = None
     secrets: Secrets = Secrets()
     hosts: Sequence[Host] = ()
@@ -47,6 +51,8 @@ class ClusterArgs:
             environment.cluster,
             settings.stack,
             environment.artifacts,
+            environment.charts,
+            Registries.of(environment),
             environment.restore,
             settings.secrets,
             *machines,
@@ -67,6 +73,8 @@ class Access:
     anchor: pulumi.Resource | None
     """Lives as long as the cluster: objects with `deleted_with` need no cluster to be destroyed. None for one that
     outlives the stack: there each object is deleted by itself."""
+    authority: Authority
+    """The stack's own; the nodes trust it for the platform's registry."""
     make_provider: Callable[[], kubernetes.Provider] = field(repr=False)
 
     @cached_property
@@ -89,6 +97,7 @@ class Cluster(pulumi.ComponentResource):
         self._under = pulumi.ResourceOptions(parent=self)
         # Without keepers, so that nothing but the stack's end replaces it.
         self._anchor = random.RandomId(f"{name}-id", byte_length=8, opts=self._under)
+        self._authority = Authority("authority", args.stack, self._under)
         self.access, joined = self._made()
         self.readers = self._readers()
         self._gpus(joined)
@@ -106,11 +115,21 @@ class Cluster(pulumi.ComponentResource):
         if isinstance(config, K3sCluster):
             k3s = K3s(
                 "k3s",
-                K3sArgs(args.stack, config, machines, args.artifacts, args.secrets, self._anchor, args.restore),
+                K3sArgs(
+                    args.stack,
+                    config,
+                    machines,
+                    args.artifacts,
+                    args.secrets,
+                    args.registries,
+                    self._authority.certificate,
+                    self._anchor,
+                    args.restore,
+                ),
                 self._under,
             )
             return self._access(k3s.kubeconfig, machines.api, config.version), k3s.joined
-        made = KubesprayArgs(args.stack, config, machines, args.artifacts)
+        made = KubesprayArgs(args.stack, config, machines, args.artifacts, args.registries)
         kubespray = Kubespray("kubespray", made, self._under)
         return self._access(kubespray.kubeconfig, kubespray.endpoint, kubespray.version), kubespray.joined
 
@@ -123,7 +142,9 @@ class Cluster(pulumi.ComponentResource):
     def _access(self, admin: pulumi.Output[str], endpoint: pulumi.Output[str], version: str | None) -> Access:
         config = self._args.config
         anchor = None if isinstance(config, ExistingCluster) else self._anchor
-        return Access(admin, endpoint, config.kind, version, anchor, lambda: self._make_provider(admin))
+        return Access(
+            admin, endpoint, config.kind, version, anchor, self._authority, lambda: self._make_provider(admin)
+        )
 
     def _make_provider(self, admin: pulumi.Output[str]) -> kubernetes.Provider:
         return kubernetes.Provider(
@@ -159,7 +180,7 @@ class Cluster(pulumi.ComponentResource):
         from cluster.gpu import Gpu, GpuArgs  # noqa: PLC0415  loads the SDK's half second
 
         made = GpuArgs(
-            self._args.artifacts,
+            self._args.charts,
             self.access.anchor,
             asked.time_slicing,
             # k3s makes the class itself; whoever had a cluster with GPUs before has it.

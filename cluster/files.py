@@ -19,6 +19,7 @@ AUDIT_POLICY = f"{ETC}/audit.yaml"
 ADMISSION = f"{ETC}/admission.yaml"
 TOKEN = f"{ETC}/token"
 AGENT_TOKEN = f"{ETC}/agent-token"
+AUTHORITY = f"{ETC}/authority.crt"
 DATA = "/var/lib/leasehold/data"
 """Mount point of a node's first volume; a folder of the root disk where there is none."""
 SNAPSHOTS = f"{DATA}/etcd-snapshots"
@@ -73,6 +74,8 @@ def _server(node: "K3sNode") -> dict[str, Any]:
         "cluster-dns": str(config.service_cidr[10]),
         "secrets-encryption": True,
         "write-kubeconfig-mode": "0600",
+        # The platform brings its own ingress, the same on every kind of cluster.
+        "disable": ["traefik", "servicelb"],
         "etcd-snapshot-schedule-cron": config.snapshots.schedule,
         "etcd-snapshot-retention": config.snapshots.retention,
         "etcd-snapshot-dir": SNAPSHOTS,
@@ -184,9 +187,15 @@ def pod_security() -> str:
     )
 
 
-def registries(mirrors: Mapping[str, Sequence[str]]) -> str:
-    """`/etc/rancher/k3s/registries.yaml`: where images of a registry come from, in order; then the registry itself."""
-    return _dump({"mirrors": {name: {"endpoint": [str(url) for url in urls]} for name, urls in mirrors.items()}})
+def registries(mirrors: Mapping[str, Sequence[str]], trusted: str | None = None) -> str:
+    """`/etc/rancher/k3s/registries.yaml`: where images of a registry come from, in order; then the registry itself.
+
+    `trusted` is the host:port whose certificate the stack's own authority signed.
+    """
+    tree: dict[str, Any] = {"mirrors": {name: {"endpoint": list(map(str, urls))} for name, urls in mirrors.items()}}
+    if trusted:
+        tree["configs"] = {trusted: {"tls": {"ca_file": AUTHORITY}}}
+    return _dump(tree)
 
 
 def config_yaml(node: "K3sNode") -> str:

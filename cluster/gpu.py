@@ -16,7 +16,7 @@ from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.node.v1 import RuntimeClass
 
 import versions
-from config import Artifacts
+from config import Charts
 from versions import Chart
 
 NAMESPACE = "leasehold-gpu"
@@ -27,9 +27,6 @@ PRESENT = f"{RESOURCE}.present"
 """Label of nodes with a GPU; their taint has RESOURCE as its key."""
 NODES = {PRESENT: "true"}
 TOLERATIONS = [{"key": RESOURCE, "operator": "Exists", "effect": "NoSchedule"}]
-# An image with a C library that the driver's nvidia-smi runs with: busybox's has not all of it. It comes from the
-# registry of the charts' images, so it asks for no mirror of its own.
-SMOKE_IMAGE = "nvcr.io/nvidia/cuda:13.0.1-base-ubuntu24.04"
 RELEASE_SECONDS = 600
 """Both images are some hundred megabytes, pulled on every GPU node at once."""
 NOBODY = 65534
@@ -39,14 +36,14 @@ NOBODY = 65534
 class GpuArgs:
     """What a cluster with GPU nodes needs."""
 
-    artifacts: Artifacts
+    charts: Charts
     anchor: pulumi.Resource | None
     """Lives as long as the cluster: its end needs no working API."""
     time_slicing: int | None = None
     """Pods that share one GPU; None: one pod a GPU."""
     make_runtime_class: bool = False
     """Whether nobody else makes the RuntimeClass: k3s does, when it finds the toolkit."""
-    image: str = SMOKE_IMAGE
+    image: str = versions.SMOKE.tagged
     """What the proving Job runs in."""
     nodes: Sequence[pulumi.Resource] = ()
     """What made the GPU nodes members: a release waits until their pods run."""
@@ -99,7 +96,7 @@ class Gpu(pulumi.ComponentResource):
     def _release(
         self, chart: Chart, values: dict[str, Any], namespace: pulumi.Input[str], after: Sequence[pulumi.Resource]
     ) -> Release:
-        source, repository = self._args.artifacts.chart(chart)
+        source, repository = self._args.charts.source(chart)
         return Release(
             chart.name,
             name=chart.name,

@@ -16,6 +16,7 @@ import pulumi_random as random
 import versions
 from cluster import commands, member, node
 from cluster.machines import VPN_INTERFACE, Machines
+from cluster.registries import Registries
 from config import Artifacts, K3sCluster, Secrets
 from infra.hosts import Host
 
@@ -32,6 +33,9 @@ class K3sArgs:
     machines: Machines
     artifacts: Artifacts
     secrets: Secrets
+    registries: Registries
+    authority: pulumi.Output[str]
+    """Certificate of the stack's own authority, PEM."""
     anchor: pulumi.Resource
     """Lives as long as the cluster: what goes with it need not be undone by itself."""
     restore: str | None = None
@@ -109,13 +113,14 @@ class K3s(pulumi.ComponentResource):
     def _script(self, host: Host) -> pulumi.Input[str]:
         """The script, rendered at once where everything in it is in the environment: there may be many agents."""
         machines = self._args.machines
-        if host.role != "server" and not machines.vpn:
-            return self._render(host, [host.address, [server.address for server in machines.servers], []])
-        known = pulumi.Output.all(machines.addresses[host.name], self._servers, self._names)
+        if host.role != "server" and not machines.vpn and not self._args.registries.own:
+            return self._render(host, [host.address, [server.address for server in machines.servers], [], ""])
+        authority = self._args.authority if self._args.registries.own else ""
+        known = pulumi.Output.all(machines.addresses[host.name], self._servers, self._names, authority)
         return known.apply(partial(self._render, host))
 
     def _render(self, host: Host, known: Sequence[Any]) -> str:
-        address, servers, names = known
+        address, servers, names, authority = known
         args, server = self._args, host.role == "server"
         first = host is args.machines.servers[0]
         binary, images, install = (args.artifacts.download(a) for a in versions.k3s(args.config.version))
@@ -129,6 +134,8 @@ class K3s(pulumi.ComponentResource):
                 servers=tuple(servers),
                 downloads=(binary, images, install),
                 config=args.config,
+                registries=args.registries,
+                authority=authority,
                 tls_sans=tuple(names) if server else (),
                 labels=host.labels,
                 gpu=host.gpu,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cluster import files, step
+from cluster.registries import Registries
 from config import Download, K3sCluster
 
 MINUTES = 30
@@ -27,6 +28,9 @@ class K3sNode:
     downloads: tuple[Download, Download, Download]
     """Binary, images and install script."""
     config: K3sCluster
+    registries: Registries = Registries()
+    authority: str = ""
+    """Certificate of the stack's own authority, PEM."""
     interface: str | None = None
     """Interface of the pod network; None: the one that holds the address."""
     tls_sans: tuple[str, ...] = ()
@@ -78,8 +82,10 @@ def script(node: K3sNode) -> str:
             f"{name}_sha256": download.sha256,
         }
     texts = {f"{files.ETC}/config.yaml": files.config_yaml(node)}
-    if config.mirrors:
-        texts[f"{files.ETC}/registries.yaml"] = files.registries(config.mirrors)
+    if node.registries.mirrors:
+        texts[f"{files.ETC}/registries.yaml"] = files.registries(node.registries.mirrors, node.registries.own)
+    if node.registries.own:
+        texts[files.AUTHORITY] = node.authority
     if node.role == "server":
         texts |= {files.AUDIT_POLICY: files.audit_policy(), files.ADMISSION: files.pod_security()}
     return step.command(

@@ -5,6 +5,7 @@ means, its unit and its default. A bad environment is refused in one pass that n
 """
 
 from config.artifacts import Artifacts, Download
+from config.charts import Charts
 from config.cluster import (
     Cluster,
     ClusterBase,
@@ -20,6 +21,7 @@ from config.cluster import (
 )
 from config.environment import Environment
 from config.fields import PROJECT, Model
+from config.images import Images
 from config.infra import (
     PRIVATE_KEY,
     Access,
@@ -33,9 +35,49 @@ from config.infra import (
     Volume,
 )
 from config.load import SECRETS, Secrets, Settings, load
+from config.platform import (
+    Acme,
+    Argo,
+    Backups,
+    BackupStore,
+    Component,
+    ExternalStore,
+    ExternalTarget,
+    Ingress,
+    Minio,
+    Mlflow,
+    Monitoring,
+    OwnAuthority,
+    Platform,
+    Postgres,
+    RegistryComponent,
+    Seaweedfs,
+    Sso,
+    Summaries,
+)
 from config.problems import REFERENCE, BadEnvironment, Problem, Rule, shown, validate
 
 __all__ = [
+    "Acme",
+    "Argo",
+    "BackupStore",
+    "Backups",
+    "Charts",
+    "Component",
+    "ExternalStore",
+    "ExternalTarget",
+    "Images",
+    "Ingress",
+    "Minio",
+    "Mlflow",
+    "Monitoring",
+    "OwnAuthority",
+    "Platform",
+    "Postgres",
+    "RegistryComponent",
+    "Seaweedfs",
+    "Sso",
+    "Summaries",
     "PRIVATE_KEY",
     "PROJECT",
     "REFERENCE",

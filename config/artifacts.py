@@ -1,4 +1,4 @@
-"""Where downloads come from: upstream, or a mirror that has the same files."""
+"""Where machines download from: upstream, or a mirror that has the same files."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -6,7 +6,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from config.fields import Model, Sha256, Url
-from versions import Artifact, Chart
+from versions import Artifact
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,3 @@ class Artifacts(Model):
             raise LookupError(f"artifacts.digests has no {artifact.path}")
         url = artifact.url if self.source is None else f"{self.source}/{quote(artifact.path)}"
         return Download(artifact.path, url, sha256)
-
-    def chart(self, chart: Chart) -> tuple[str, dict[str, str] | None]:
-        """The arguments `chart` and `repository_opts` of a Helm release."""
-        if self.source is None:
-            return chart.name, {"repo": chart.repository}
-        return f"{self.source}/{quote(chart.path)}", None

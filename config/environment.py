@@ -3,9 +3,12 @@
 from pydantic import Field
 
 from config.artifacts import Artifacts
+from config.charts import Charts
 from config.cluster import Cluster, ClusterBase
 from config.fields import Model
+from config.images import Images
 from config.infra import Infra
+from config.platform import Platform
 
 SSH = 22
 API = 6443
@@ -17,7 +20,10 @@ class Environment(Model):
 
     infra: Infra | None = Field(None, description="where the machines come from")
     cluster: Cluster | None = Field(None, description="what makes the machines a cluster")
-    artifacts: Artifacts = Field(Artifacts(), description="where downloads come from")
+    platform: Platform | None = Field(None, description="what runs on the cluster; none: nothing")
+    artifacts: Artifacts = Field(Artifacts(), description="where machines download from")
+    charts: Charts = Field(Charts(), description="where Helm charts come from")
+    images: Images = Field(Images(), description="where container images come from")
     restore: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",

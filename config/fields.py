@@ -12,6 +12,7 @@ PROJECT = "leasehold"
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 OPENSSH_KEY = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,3}( [^\n]*)?")
 REGISTRY = re.compile(r"\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+IMAGE = re.compile(r"[a-z0-9.-]+\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[A-Za-z0-9._-]{1,128}")
 CRON = tuple(
     zip(("minute", "hour", "day", "month", "weekday"), ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7)), strict=True)
 )
@@ -82,6 +83,39 @@ def _sha256(value: str) -> str:
     return value
 
 
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+        raise ValueError("a digest is sha256: and 64 lower-case hexadecimal digits")
+    return value
+
+
+def _image_name(value: str) -> str:
+    if not IMAGE.fullmatch(value):
+        raise ValueError("an image has registry, name and tag, such as quay.io/argoproj/argocd:v3.4.4")
+    return value
+
+
+def _chart_mirror(value: str) -> str:
+    if value.startswith("/"):
+        return value.rstrip("/")
+    if value.startswith("oci://"):
+        _url(value.replace("oci://", "https://", 1))
+        return value.rstrip("/")
+    try:
+        return _url(value)
+    except ValueError:
+        raise ValueError(
+            "a folder's full path, a URL such as https://mirror.example.org/charts, or oci://..."
+        ) from None
+
+
+def _domain(value: str) -> str:
+    labels = value.split(".")
+    if len(value) > 200 or len(labels) < 2 or not all(HOST_NAME.fullmatch(label) for label in labels):
+        raise ValueError("a domain is lower-case names joined by dots, such as mlops.example.org")
+    return value
+
+
 def _cron_numbers(part: str, low: int, high: int) -> bool:
     found = re.fullmatch(r"(\*|(\d+)(-(\d+))?)(/(\d+))?", part)
     if found is None:
@@ -110,6 +144,10 @@ Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Url = Annotated[str, AfterValidator(_url)]
 Registry = Annotated[str, AfterValidator(_registry)]
 Sha256 = Annotated[str, AfterValidator(_sha256)]
+Digest = Annotated[str, AfterValidator(_digest)]
+ImageName = Annotated[str, AfterValidator(_image_name)]
+ChartMirror = Annotated[str, AfterValidator(_chart_mirror)]
+Domain = Annotated[str, AfterValidator(_domain)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]

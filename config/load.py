@@ -22,6 +22,17 @@ from config.cluster import (
 from config.environment import Environment
 from config.fields import PROJECT
 from config.infra import PRIVATE_KEY, HostsInfra
+from config.platform import (
+    BACKUP_ACCESS_KEY,
+    BACKUP_SECRET_KEY,
+    COMMENT_URL,
+    SSO_CLIENT_SECRET,
+    STORE_ACCESS_KEY,
+    STORE_SECRET_KEY,
+    SUMMARY_API_KEY,
+    ExternalStore,
+    Platform,
+)
 from config.problems import BadEnvironment, Problem, Rule, validate
 
 SECRETS = {
@@ -30,6 +41,13 @@ SECRETS = {
     TAILSCALE_KEY: "auth key of Tailscale, reusable and tagged, for `cluster.vpn`",
     SNAPSHOT_ACCESS_KEY: "access key of `cluster.snapshots.s3`",
     SNAPSHOT_SECRET_KEY: "secret key of `cluster.snapshots.s3`",
+    STORE_ACCESS_KEY: "access key of `platform.object_store` of kind external",
+    STORE_SECRET_KEY: "its secret key",
+    BACKUP_ACCESS_KEY: "access key of `platform.backups.store`",
+    BACKUP_SECRET_KEY: "its secret key",
+    SSO_CLIENT_SECRET: "client secret of `platform.ingress.sso`",
+    SUMMARY_API_KEY: "key of `platform.monitoring.summaries`, where it wants one",
+    COMMENT_URL: "webhook that gets the digests of alerts, where a team wants them, such as a chat's",
 }
 """Keys that hold a secret text, and what it is."""
 
@@ -45,6 +63,13 @@ class Secrets:
     tailscale_auth_key: pulumi.Output[str] | None = None
     snapshot_access_key: pulumi.Output[str] | None = None
     snapshot_secret_key: pulumi.Output[str] | None = None
+    object_store_access_key: pulumi.Output[str] | None = None
+    object_store_secret_key: pulumi.Output[str] | None = None
+    backup_access_key: pulumi.Output[str] | None = None
+    backup_secret_key: pulumi.Output[str] | None = None
+    sso_client_secret: pulumi.Output[str] | None = None
+    summary_api_key: pulumi.Output[str] | None = None
+    comment_url: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +139,23 @@ def _needs(environment: Environment) -> Iterator[_Need]:
     if isinstance(cluster, K3sCluster) and cluster.snapshots.s3:
         for name in (SNAPSHOT_ACCESS_KEY, SNAPSHOT_SECRET_KEY):
             yield _Need(name, why="cluster.snapshots.s3 needs the bucket's keys")
+    if environment.platform is not None:
+        yield from _platform_needs(environment.platform)
+
+
+def _platform_needs(platform: Platform) -> Iterator[_Need]:
+    if isinstance(platform.object_store, ExternalStore) and platform.object_store.enabled:
+        for name in (STORE_ACCESS_KEY, STORE_SECRET_KEY):
+            yield _Need(name, why="platform.object_store of kind external needs its keys")
+    if platform.backups.store:
+        for name in (BACKUP_ACCESS_KEY, BACKUP_SECRET_KEY):
+            yield _Need(name, why="platform.backups.store needs the bucket's keys")
+    if platform.ingress.sso:
+        yield _Need(SSO_CLIENT_SECRET, why="platform.ingress.sso needs the client's secret")
+    given = pulumi.Config(PROJECT)
+    for name in (SUMMARY_API_KEY, COMMENT_URL):
+        if given.get(name) is not None:
+            yield _Need(name, why="optional")
 
 
 def _secret_problems(need: _Need) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
+sys.path.append(str(DOCS.parent / "platform"))
 
 import config  # noqa: E402  the project's folder must be on the path first
 from cluster.kubeconfig import TUNNEL  # noqa: E402
@@ -37,7 +38,26 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("GPUs", "cluster.gpu", config.Gpu),
     ("A reader", "cluster.readers.NAME", config.Reader),
     ("VPN", "cluster.vpn", config.Vpn),
+    ("platform", "platform", config.Platform),
+    ("Ingress", "platform.ingress", config.Ingress),
+    ("Certificates (kind: own)", "platform.ingress.tls", config.OwnAuthority),
+    ("Certificates (kind: acme)", "platform.ingress.tls", config.Acme),
+    ("Single sign-on", "platform.ingress.sso", config.Sso),
+    ("PostgreSQL", "platform.postgres", config.Postgres),
+    ("Object store (kind: minio)", "platform.object_store", config.Minio),
+    ("Object store (kind: seaweedfs)", "platform.object_store", config.Seaweedfs),
+    ("Object store (kind: external)", "platform.object_store", config.ExternalStore),
+    ("MLflow", "platform.mlflow", config.Mlflow),
+    ("The image registry", "platform.registry", config.RegistryComponent),
+    ("Argo", "platform.argo", config.Argo),
+    ("Monitoring", "platform.monitoring", config.Monitoring),
+    ("A target outside", "platform.monitoring.targets.NAME", config.ExternalTarget),
+    ("Summaries of logs", "platform.monitoring.summaries", config.Summaries),
+    ("Backups", "platform.backups", config.Backups),
+    ("The backups' bucket", "platform.backups.store", config.BackupStore),
     ("artifacts", "artifacts", config.Artifacts),
+    ("charts", "charts", config.Charts),
+    ("images", "images", config.Images),
 )
 NAMES = {"IPv4Network": "IPv4 CIDR", "IPv4Address": "IPv4 address", "datetime": "UTC time", "str": "text"}
 

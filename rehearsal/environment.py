@@ -11,6 +11,7 @@ import config
 from cluster import rules as cluster_rules
 from config import PROJECT, Problem
 from infra import rules
+from mlops import rules as platform_rules
 
 
 class Unreadable(Exception):  # noqa: N818  a state of the file
@@ -80,7 +81,7 @@ class EnvironmentFile:
         """
         tree = {**self.tree, **(extra or {})}
         known = {name: value for name, value in tree.items() if name in config.Environment.model_fields}
-        return [*self.duplicates(), *config.validate(known, [rules.check, cluster_rules.check])[1]]
+        return [*self.duplicates(), *config.validate(known, [rules.check, cluster_rules.check, platform_rules.check])[1]]
 
     def duplicates(self) -> Iterator[Problem]:
         """Keys given twice; the real CLI refuses such a file too."""

@@ -30,6 +30,11 @@ def machines_only(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key == "infra"}
 
 
+def cluster_only(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The same cluster, and no platform on it."""
+    return {key: value for key, value in tree.items() if key != "platform"}
+
+
 def hosts() -> dict[str, Any]:
     """An environment of machines that exist already."""
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFtIbAVpCLbcl4LqrcTwkPhvcvMFkPpSx8z8wKLqGTlm"

@@ -19,6 +19,7 @@ import versions
 from cluster import commands
 from cluster.kubespray import render, script
 from cluster.machines import Machines
+from cluster.registries import Registries
 from config import Artifacts, KubesprayCluster
 from infra.hosts import Host, connection
 
@@ -35,6 +36,7 @@ class KubesprayArgs:
     config: KubesprayCluster
     machines: Machines
     artifacts: Artifacts
+    registries: Registries = Registries()
 
 
 class Kubespray(pulumi.ComponentResource):
@@ -132,7 +134,7 @@ def _render(args: KubesprayArgs, known: Sequence[Sequence[Any]]) -> str:
                 network_plugin=config.network_plugin,
                 pod_cidr=config.pod_cidr,
                 service_cidr=config.service_cidr,
-                mirrors=config.mirrors,
+                mirrors=args.registries.mirrors,
                 api_addresses=sorted(set(names)),
             ),
             release=args.artifacts.download(versions.kubespray()),

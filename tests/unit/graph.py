@@ -15,15 +15,17 @@ from pulumi.runtime.proto import resource_pb2
 import cluster.rules
 import config
 import infra.rules
+import mlops.rules
 from cluster import Cluster, ClusterArgs
 from infra import Infra, InfraArgs
+from mlops import Platform, PlatformArgs
 from outputs import StackOutputs
 from tests.environments import complete
 
 # The SDK's mark of secret values.
 SECRET = "4dabf18193072939515e22adb298388d"
 STACK = "test"
-RULES = [infra.rules.check, cluster.rules.check]
+RULES = [infra.rules.check, cluster.rules.check, mlops.rules.check]
 KUBECONFIG = """
 apiVersion: v1
 kind: Config
@@ -85,6 +87,8 @@ class _Answers(mocks.Mocks):
         if args.typ == "tls:index/privateKey:PrivateKey":
             out["privateKeyOpenssh"] = out["privateKeyPem"] = _secret(f"private-{args.name}")
             out["publicKeyOpenssh"] = f"ssh-ed25519 {args.name}\n"
+        if args.typ == "tls:index/selfSignedCert:SelfSignedCert":
+            out["certPem"] = f"certificate of {args.name}"
         if args.typ == "openstack:networking/floatingIp:FloatingIp":
             out["address"] = "129.114.0.1"
         if args.typ == "openstack:compute/volumeAttach:VolumeAttach":
@@ -138,7 +142,9 @@ def record(tree: Mapping[str, Any], *, preview: bool = False, **texts: str) -> G
         wanted = InfraArgs.of(settings)
         machines = Infra("infra", wanted) if wanted else None
         asked = ClusterArgs.of(settings, machines)
-        outputs = StackOutputs.of(machines, Cluster("cluster", asked) if asked else None)
+        kubernetes = Cluster("cluster", asked) if asked else None
+        offered = PlatformArgs.of(settings, kubernetes)
+        outputs = StackOutputs.of(machines, kubernetes, Platform("platform", offered) if offered else None)
         outputs.export()
         values = {item.name: getattr(outputs, item.name) for item in fields(outputs)}
         pulumi.Output.all(**values).apply(known.update)

@@ -11,8 +11,9 @@ import pulumi_random as random
 import pytest
 import yaml
 
+import versions
 from cluster import gpu, readers
-from config import Artifacts, Reader
+from config import Charts, Reader
 from rehearsal.kubernetes import names
 from rehearsal.paths import PROJECT
 from tests.unit import graph
@@ -65,7 +66,7 @@ def test_the_stand_in_takes_the_same_values_and_says_what_it_is(chart: Chart) ->
 
 def test_the_image_that_proves_a_gpu_is_in_the_rehearsal_too() -> None:
     """Under its upstream name, so that the program does not change."""
-    assert gpu.SMOKE_IMAGE == names.CUDA_STAND_IN
+    assert versions.SMOKE.tagged == names.CUDA_STAND_IN
 
 
 def test_shares_of_a_gpu_are_configured_as_the_plugin_reads_it() -> None:
@@ -81,7 +82,7 @@ def recorded(build: Callable[[pulumi.Resource], None]) -> graph.Graph:
 
 
 def gpus(**options: Any) -> graph.Graph:
-    return recorded(lambda anchor: pulumi.export("x", gpu.Gpu("gpu", gpu.GpuArgs(Artifacts(), anchor, **options)).urn))
+    return recorded(lambda anchor: pulumi.export("x", gpu.Gpu("gpu", gpu.GpuArgs(Charts(), anchor, **options)).urn))
 
 
 def test_every_object_goes_with_the_cluster() -> None:
@@ -109,12 +110,12 @@ def test_releases_are_pinned_bounded_and_awaited() -> None:
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
 
 
-def test_a_mirror_serves_the_charts_too() -> None:
-    """One key moves every download."""
-    mirror = Artifacts(source="http://mirror:8000")
+def test_a_mirror_of_charts_may_be_a_folder() -> None:
+    """A site without internet has the packages somewhere."""
+    mirror = Charts(mirror="/srv/charts")
     found = recorded(lambda anchor: pulumi.export("x", gpu.Gpu("gpu", gpu.GpuArgs(mirror, anchor)).urn)).of(RELEASE)
     inputs = found["dcgm-exporter"].inputs
-    assert inputs["chart"] == "http://mirror:8000/charts/dcgm-exporter-4.8.2.tgz"
+    assert inputs["chart"] == "/srv/charts/dcgm-exporter-4.8.2.tgz"
     assert "repositoryOpts" not in inputs
 
 

@@ -1,0 +1,47 @@
+"""Passwords and keys: generated once, renewed by the rotation counter, kept in Kubernetes Secrets only."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_random as random
+from pulumi_kubernetes.core.v1 import Secret
+
+if TYPE_CHECKING:
+    from mlops.base import Base
+
+LENGTH = 32
+"""Letters and digits: 190 bits, and no character that a URL, a shell or an INI file would take for its own."""
+
+
+def password(base: "Base", name: str, parent: pulumi.Resource, *, length: int = LENGTH) -> pulumi.Output[str]:
+    """A generated text; a secret."""
+    made = random.RandomPassword(
+        name,
+        length=length,
+        special=False,
+        keepers={"generation": str(base.config.rotation)},
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+    return pulumi.Output.secret(made.result)
+
+
+def secret(
+    base: "Base",
+    name: str,
+    space: str,
+    data: Mapping[str, pulumi.Input[str]],
+    parent: pulumi.Resource,
+    *,
+    type_: str = "Opaque",
+    labels: Mapping[str, str] | None = None,
+) -> pulumi.Output[str]:
+    """A Secret `name` in a namespace; returns its name, known when it is there."""
+    made = Secret(
+        f"{space}-{name}",
+        metadata={"name": name, "namespace": base.spaces[space], "labels": dict(labels or {})},
+        type=type_,
+        string_data={key: pulumi.Output.secret(value) for key, value in data.items()},
+        opts=base.under(parent),
+    )
+    return pulumi.Output.unsecret(made.metadata.apply(lambda metadata: metadata.name or name))

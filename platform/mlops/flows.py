@@ -1,0 +1,64 @@
+"""Who talks to whom: the one table of permitted flows, and the network policies that it means.
+
+Everything else is refused, both ways. Inside a namespace, pods reach each other. Pure data and pure functions.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+METADATA = "169.254.169.254/32"
+"""The site's metadata service, which hands out user data: no pod reaches it."""
+ANYWHERE = "0.0.0.0/0"
+DNS = 53
+
+WORLD = "world"
+"""Addresses outside the cluster."""
+API = "api"
+"""The Kubernetes API and its webhook calls: they come from, and go to, the servers' host network."""
+NODES = "nodes"
+"""The nodes' own addresses: kubelets and exporters on the host network."""
+Peer = str
+"""A namespace of the platform, or one of the three above."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """TCP connections from one peer to another."""
+
+    source: Peer
+    target: Peer
+    ports: tuple[int, ...]
+    """Of the pod, not of its Service."""
+    why: str
+
+
+def _address(excluded: Sequence[str] = (METADATA,)) -> dict[str, Any]:
+    return {"ipBlock": {"cidr": ANYWHERE, "except": list(excluded)}}
+
+
+def _peer(peer: Peer) -> dict[str, Any]:
+    if peer in (WORLD, API, NODES):
+        return _address()
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": peer}}}
+
+
+def _ports(ports: Iterable[int], protocol: Literal["TCP", "UDP"] = "TCP") -> list[dict[str, Any]]:
+    return [{"port": port, "protocol": protocol} for port in ports]
+
+
+def policy(space: str, flows: Sequence[Flow]) -> dict[str, Any]:
+    """The spec of the one NetworkPolicy of a namespace: both ways closed, but for itself, DNS and its flows."""
+    dns = {
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+        "ports": [*_ports([DNS], "UDP"), *_ports([DNS])],
+    }
+    itself: dict[str, Any] = {"podSelector": {}}
+    ingress = [{"from": [_peer(f.source)], "ports": _ports(f.ports)} for f in flows if f.target == space]
+    egress = [{"to": [_peer(f.target)], "ports": _ports(f.ports)} for f in flows if f.source == space]
+    return {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": [itself]}, *ingress],
+        "egress": [{"to": [itself]}, dns, *egress],
+    }
