@@ -18,8 +18,10 @@ API = "api"
 """The Kubernetes API and its webhook calls: they come from, and go to, the servers' host network."""
 NODES = "nodes"
 """The nodes' own addresses: kubelets and exporters on the host network."""
+PODS = "pods"
+"""Pods of any namespace, such as the models that others deploy."""
 Peer = str
-"""A namespace of the platform, or one of the three above."""
+"""A namespace of the platform, or one of the four above."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def _address(excluded: Sequence[str] = (METADATA,)) -> dict[str, Any]:
 def _peer(peer: Peer) -> dict[str, Any]:
     if peer in (WORLD, API, NODES):
         return _address()
+    if peer == PODS:
+        return {"namespaceSelector": {}}
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": peer}}}
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from config import Platform
-from mlops.flows import API, NODES, WORLD, Flow
+from mlops.flows import API, NODES, PODS, WORLD, Flow
+from mlops.scrapes import Scrape
 from mlops.spaces import Space
 
 
@@ -20,6 +21,11 @@ def spaces(config: Platform) -> tuple[Space, ...]:
 
 def flows(config: Platform) -> tuple[Flow, ...]:
     """The permitted flows between them."""
-    known = {space.name for space in spaces(config)} | {WORLD, API, NODES}
+    known = {space.name for space in spaces(config)} | {WORLD, API, NODES, PODS}
     found = (flow for part in _parts(config) for flow in part.FLOWS)
     return tuple(flow for flow in found if {flow.source, flow.target} <= known)
+
+
+def scrapes(config: Platform) -> tuple[Scrape, ...]:
+    """Where metrics are; a part without any says nothing of them."""
+    return tuple(scrape for part in _parts(config) for scrape in getattr(part, "SCRAPES", ()))
