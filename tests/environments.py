@@ -30,9 +30,9 @@ def machines_only(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key == "infra"}
 
 
-def cluster_only(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The same cluster, and no platform on it."""
-    return {key: value for key, value in tree.items() if key != "platform"}
+def cluster_only() -> dict[str, Any]:
+    """The shipped machines and cluster, and no platform on it."""
+    return {key: value for key, value in dev().items() if key != "platform"}
 
 
 def hosts() -> dict[str, Any]:

@@ -11,8 +11,9 @@ from rehearsal.cli import isolate
 from rehearsal.cloud import Cloud, plan
 from rehearsal.environment import EnvironmentFile
 from rehearsal.paths import PROJECT, Root
-from tests.environments import dev
+from tests.environments import cluster_only, dev
 from tests.rehearsal.cluster import Kubectl, Machines
+from tests.rehearsal.services import Platform
 from tests.rehearsal.stack import Run, Stack
 
 
@@ -38,27 +39,27 @@ def cloud(root: Root) -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="session")
-def dev_stack(root: Root, cloud: Cloud) -> Stack:  # noqa: ARG001  the cloud must run
-    """The shipped environment, to be deployed unchanged; tests that change it write their own file."""
-    return Stack(root, "dev", PROJECT / "Pulumi.dev.yaml")
-
-
-@pytest.fixture(scope="session")
-def first_cluster_up(cloud: Cloud, dev_stack: Stack) -> Run:
-    """The shipped environment, unchanged, on an empty cloud: machines and cluster."""
+def bare_stack(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The shipped environment without its platform, on an empty cloud; tests change its file and put it back."""
     cloud.reset()
-    dev_stack.state.unlink(missing_ok=True)
-    return dev_stack.run("up")
+    stack = Stack(root, "dev", tmp_path_factory.mktemp("cluster") / "Pulumi.dev.yaml")
+    stack.state.unlink(missing_ok=True)
+    stack.write(cluster_only())
+    return stack
 
 
 @pytest.fixture(scope="session")
-def cluster(first_cluster_up: Run, dev_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The deployed cluster, with a file of its own that tests change and put back."""
+def first_cluster_up(bare_stack: Stack) -> Run:
+    """Machines and cluster, from nothing."""
+    return bare_stack.run("up")
+
+
+@pytest.fixture(scope="session")
+def cluster(first_cluster_up: Run, bare_stack: Stack) -> Iterator[Stack]:
+    """The deployed cluster."""
     assert first_cluster_up.code == 0
-    stack = Stack(dev_stack.root, "dev", tmp_path_factory.mktemp("cluster") / "Pulumi.dev.yaml")
-    stack.write(dev())
-    yield stack
-    stack.run("destroy", code=None)
+    yield bare_stack
+    bare_stack.run("destroy", code=None)
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +72,25 @@ def kubectl(cluster: Stack) -> Kubectl:
 def machines(cluster: Stack, cloud: Cloud) -> Machines:
     """The machines of the deployed cluster."""
     return Machines(cloud, cluster.root, cluster.name)
+
+
+@pytest.fixture(scope="session")
+def first_platform_up(cloud: Cloud, root: Root) -> Run:
+    """The shipped environment, unchanged, on an empty cloud: machines, cluster and platform."""
+    cloud.reset()
+    stack = Stack(root, "dev", PROJECT / "Pulumi.dev.yaml")
+    stack.state.unlink(missing_ok=True)
+    return stack.run("up", code=None)
+
+
+@pytest.fixture(scope="session")
+def platform(
+    first_platform_up: Run, cloud: Cloud, root: Root, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """The deployed platform, with a file of its own that tests change and put back."""
+    assert first_platform_up.code == 0, first_platform_up.err[-6000:]
+    stack = Stack(root, "dev", tmp_path_factory.mktemp("platform") / "Pulumi.dev.yaml")
+    stack.write(dev())
+    with Platform.of(stack, cloud) as deployed:
+        yield deployed
+    stack.run("destroy", code=None)

@@ -14,7 +14,7 @@ import yaml
 from rehearsal.cloud import Cloud
 from rehearsal.kubernetes import names
 from rehearsal.paths import PROJECT
-from tests.environments import changed, dev
+from tests.environments import changed, cluster_only
 from tests.rehearsal.cluster import Kubectl, Machines, until
 from tests.rehearsal.stack import Run, Stack
 
@@ -228,7 +228,7 @@ def test_one_more_agent_is_seven_creates_and_no_command_on_the_others(
 ) -> None:
     """Work that grows with the cluster would make every addition slower than the last one."""
     before = machines.logins()
-    cluster.write(changed(dev(), {"infra.nodes.node4": NODE4}))
+    cluster.write(changed(cluster_only(), {"infra.nodes.node4": NODE4}))
     done = cluster.run("up")
     assert done.count("create") <= 7
     assert [done.count(op) for op in ("update", "replace", "delete")] == [0, 0, 0]
@@ -260,7 +260,7 @@ spec:
     kubectl.run("rollout", "status", "deployment/mover", "-n", "proof", "--timeout=60s", timeout=70)
     (pod,) = kubectl.get("pods", "-n", "proof", "-l", "app=mover")["items"]
     assert pod["spec"]["nodeName"] == "node4"
-    cluster.write(dev())
+    cluster.write(cluster_only())
     done = cluster.run("up")
     assert done.count("delete") == 7
     assert [done.count(op) for op in ("create", "update", "replace")] == [0, 0, 0]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from rehearsal.cloud import Cloud
-from tests.environments import changed, dev
+from tests.environments import changed, cluster_only
 from tests.rehearsal.cluster import Kubectl, Machines, until
 from tests.rehearsal.stack import Stack
 
@@ -105,7 +105,7 @@ def test_an_upgrade_goes_server_by_server_and_drains_each(
 ) -> None:
     """Never two servers at a time; the agents follow when all servers have it."""
     newer = "v1.36.5+k3s1"
-    cluster.write(changed(dev(), {"cluster.version": newer}))
+    cluster.write(changed(cluster_only(), {"cluster.version": newer}))
     done = cluster.run("up")
     assert done.count("update") >= 4
     kubectl.wait_ready(NODES)
@@ -124,10 +124,10 @@ def test_an_upgrade_goes_server_by_server_and_drains_each(
 
 def test_an_upgrade_that_skips_a_minor_is_refused(cluster: Stack, machines: Machines) -> None:
     """Kubernetes supports one minor at a time; the node says so before it touches anything."""
-    cluster.write(changed(dev(), {"cluster.version": "v1.38.0+k3s1"}))
+    cluster.write(changed(cluster_only(), {"cluster.version": "v1.38.0+k3s1"}))
     refused = cluster.run("up", code=1)
     assert "one minor" in refused.err
-    cluster.write(changed(dev(), {"cluster.version": "v1.36.5+k3s1"}))
+    cluster.write(changed(cluster_only(), {"cluster.version": "v1.36.5+k3s1"}))
     cluster.run("up")
     assert "v1.36.5" in machines.run("node1", "k3s --version")
 
@@ -138,7 +138,7 @@ def test_rotated_tokens_and_certificates_reach_every_node(cluster: Stack, machin
     old = machines.run("node1", "cat /var/lib/rancher/k3s/server/token")
     tls = "/var/lib/rancher/k3s/server/tls/serving-kube-apiserver.crt"
     serial = machines.run("node1", f"openssl x509 -in {tls} -noout -serial")
-    cluster.write(changed(dev(), base | {"cluster.rotation": {"token": 2, "certificates": 2}}))
+    cluster.write(changed(cluster_only(), base | {"cluster.rotation": {"token": 2, "certificates": 2}}))
     cluster.run("up")
     tokens = {machines.run(name, "cat /var/lib/rancher/k3s/server/token") for name in SERVERS}
     assert len(tokens) == 1
