@@ -7,6 +7,7 @@ that package.
 from collections.abc import Callable, Mapping
 
 from rehearsal.protocol import Call, Props, Provider
+from rehearsal.providers.certificate import SelfSignedCert
 from rehearsal.providers.command import Command
 from rehearsal.providers.kubernetes.kinds import RESOURCES as KUBERNETES
 from rehearsal.providers.openstack.address import FloatingIp, FloatingIpAssociate, RouterInterface
@@ -38,11 +39,15 @@ _OPENSTACK = {
     "compute/volumeAttach:VolumeAttach": VolumeAttach(),
     "blockstorage/volume:Volume": Volume(),
 }
-_COMMAND, _PRIVATE_KEY = Command(), PrivateKey()
+_COMMAND = Command()
+_TLS: Mapping[str, PrivateKey | SelfSignedCert] = {
+    "tls:index/privateKey:PrivateKey": PrivateKey(),
+    "tls:index/selfSignedCert:SelfSignedCert": SelfSignedCert(),
+}
 
 RESOURCES: Mapping[str, Provider] = {
     **{f"openstack:{token}": provider for token, provider in _OPENSTACK.items()},
-    "tls:index/privateKey:PrivateKey": _PRIVATE_KEY,
+    **_TLS,
     "command:remote:Command": _COMMAND,
     **RANDOM,
     **KUBERNETES,
@@ -50,7 +55,7 @@ RESOURCES: Mapping[str, Provider] = {
 
 TIMEOUTS: Mapping[str, float] = {
     **{f"openstack:{token}": provider.timeout for token, provider in _OPENSTACK.items()},
-    "tls:index/privateKey:PrivateKey": _PRIVATE_KEY.timeout,
+    **{token: provider.timeout for token, provider in _TLS.items()},
     "command:remote:Command": _COMMAND.timeout,
     **{token: provider.timeout for token, provider in RANDOM.items()},
 }

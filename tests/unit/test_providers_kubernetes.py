@@ -238,10 +238,41 @@ def test_an_unreachable_cluster_is_what_the_provider_was_told(server: Server) ->
     assert not server.objects
 
 
+def test_a_patch_sets_its_fields_only_and_lets_go_of_them_at_the_end(server: Server) -> None:
+    """What it patches belongs to somebody else: it is neither made nor deleted by the patch."""
+    path, where = "/api/v1/namespaces/n/configmaps/theirs", call("core/v1:ConfigMapPatch")
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs", "namespace": "n"}}
+    server.objects[path] = {**theirs, "data": {"theirs": "1"}}
+    marks = {"annotations": {objects.PATCH_FORCE: "true"}}
+    given = {"metadata": {"name": "theirs", "namespace": "n", **marks}, "data": {"mine": "2"}}
+    news = Resource().check(where, given)
+    assert (news["kind"], news["metadata"]["name"]) == ("ConfigMap", "theirs")
+    result = Resource().create(where, news)
+    method, _, query = server.calls[-1]
+    assert (method, query["force"], result.id) == ("PATCH", "true", "n/theirs")
+    olds = Result(result.id, result.outputs, news)
+    assert not Resource().diff(where, olds, news).changed
+    assert Resource().find(where, news) is None
+    Resource().delete(where, olds)
+    assert server.calls[-1] == ("PATCH", path, {"fieldManager": query["fieldManager"], "force": "false"})
+    assert path in server.objects
+    del server.objects[path]
+    Resource().delete(where, olds)
+    assert path not in server.objects
+
+
+def test_a_pod_that_was_refused_is_explained_by_its_owner() -> None:
+    """A quota refuses the ReplicaSet's Pods: nothing else that is waited for says why there are none."""
+    said = "pods is forbidden: exceeded quota: leasehold"
+    status = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": said}]}
+    item = {"kind": "Deployment", "metadata": {"name": "d", "namespace": "n", "uid": "u"}, "spec": {}, "status": status}
+    assert said in ready.explain(Server(), item)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("type_", "inputs", "word"),
     [
-        ("core/v1:ConfigMapPatch", {}, "not supported"),
+        ("core/v1:ConfigMapPatch", {"data": {"a": "1"}}, "metadata.name"),
         ("core/v1:ConfigMapList", {}, "not supported"),
         ("helm.sh/v4:Chart", {}, "not supported"),
         ("yaml/v2:ConfigGroup", {}, "not supported"),
@@ -400,6 +431,23 @@ def test_a_failed_install_leaves_what_is_there_in_the_state_and_a_foreign_releas
     (helm.parent / "broken").write_text("cannot re-use a name that is still in use")
     with pytest.raises(Untouched, match="another release r"):
         provider.create(call(RELEASE), news)
+    assert server.down is False
+
+
+def test_only_a_release_that_is_whole_is_taken_up_after_an_interruption(helm: Path, server: Server) -> None:
+    """Upstream refuses the name of a half-installed one, so the program must heal it; and values of a revision that
+    was cut off are not those that are installed.
+    """
+    provider, news = release_of(helm)
+    result = provider.create(call(RELEASE), news)
+    assert provider.find(call(RELEASE), news) == "n/r"
+    (helm.parent / "status").write_text("pending-install")
+    (helm.parent / "values").write_text('{"password": "next"}')
+    assert provider.find(call(RELEASE), news) is None
+    found = provider.read(call(RELEASE), Result(result.id, result.outputs, news))
+    assert found is not None
+    assert found.inputs is not None
+    assert found.inputs["values"] == news["values"]
     assert server.down is False
 
 

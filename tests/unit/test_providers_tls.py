@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from rehearsal.protocol import Call
+from rehearsal.protocol import UNKNOWN, Call, ProviderError, Result
+from rehearsal.providers.certificate import SelfSignedCert
 from rehearsal.providers.tls import PrivateKey
 
 CALL = Call("urn:pulumi:dev::leasehold::tls:index/privateKey:PrivateKey::key")
@@ -53,3 +54,60 @@ def test_the_default_curve_has_no_openssh_form() -> None:
     outputs = PrivateKey().create(CALL, {"algorithm": "ECDSA"}).outputs
     assert outputs["publicKeyOpenssh"] == ""
     assert outputs["privateKeyPem"].startswith("-----BEGIN EC PRIVATE KEY-----")
+
+
+AUTHORITY = {
+    "allowedUses": ["cert_signing", "crl_signing", "digital_signature"],
+    "isCaCertificate": True,
+    "setSubjectKeyId": True,
+    "subject": {"commonName": "leasehold test", "organization": "leasehold"},
+    "validityPeriodHours": 24,
+}
+
+
+@pytest.mark.parametrize("kind", [{"algorithm": "ECDSA", "ecdsaCurve": "P256"}, {"algorithm": "ED25519"}])
+def test_an_authority_certifies_by_openssl_s_own_judgement(kind: dict[str, str], tmp_path: Path) -> None:
+    key = PrivateKey().create(CALL, kind).outputs
+    provider = SelfSignedCert()
+    news = provider.check(CALL, {**AUTHORITY, "privateKeyPem": key["privateKeyPem"]})
+    made = provider.create(CALL, news)
+    file = tmp_path / "ca.pem"
+    file.write_text(made.outputs["certPem"])
+    subprocess.run(["openssl", "verify", "-x509_strict", "-CAfile", file, file], check=True, capture_output=True)
+    words = ["openssl", "x509", "-noout", "-text", "-in", str(file)]
+    text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    for found in ("CA:TRUE", "Certificate Sign", "Subject Key Identifier", "O = leasehold, CN = leasehold test"):
+        assert found in text
+    assert made.outputs["keyAlgorithm"] == kind["algorithm"]
+    assert int(made.id) < 2**128
+    assert not provider.diff(CALL, Result(made.id, made.outputs, news), news).changed
+
+
+def test_a_certificate_is_made_anew_for_another_key_and_at_its_end_only() -> None:
+    key = PrivateKey().create(CALL, {"algorithm": "ED25519"}).outputs["privateKeyPem"]
+    provider = SelfSignedCert()
+    news = {**AUTHORITY, "privateKeyPem": key}
+    made = provider.create(CALL, news)
+    olds = Result(made.id, made.outputs, news)
+    assert provider.diff(CALL, olds, {**news, "privateKeyPem": UNKNOWN}).replaces == ("privateKeyPem",)
+    early = {**news, "earlyRenewalHours": 1}
+    assert (provider.diff(CALL, olds, early).changed, provider.diff(CALL, olds, early).replaces) == (
+        ("earlyRenewalHours",),
+        (),
+    )
+    assert provider.diff(CALL, olds, {**news, "earlyRenewalHours": 24}).replaces == ("readyForRenewal",)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"allowedUses": ["everything"]}, "everything"),
+        ({"subject": None}, "needs a subject"),
+        ({"privateKeyPemWo": "x"}, "privateKeyPemWo"),
+        ({"privateKeyPem": "canary"}, "no private key"),
+    ],
+)
+def test_a_certificate_that_cannot_be_made_is_refused_without_its_key(change: dict[str, object], word: str) -> None:
+    with pytest.raises(ProviderError, match=word) as caught:
+        SelfSignedCert().create(CALL, SelfSignedCert().check(CALL, {**AUTHORITY, "privateKeyPem": "x", **change}))
+    assert "canary" not in str(caught.value)

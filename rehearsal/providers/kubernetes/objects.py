@@ -12,8 +12,10 @@ from rehearsal.protocol import Props, ProviderError, Unknown
 AUTONAMED = "pulumi.com/autonamed"
 SKIP_AWAIT, TIMEOUT, WAIT_FOR = "pulumi.com/skipAwait", "pulumi.com/timeoutSeconds", "pulumi.com/waitFor"
 REPLACE_UNREADY, PROPAGATION = "pulumi.com/replaceUnready", "pulumi.com/deletionPropagationPolicy"
-PATCH_FORCE = "pulumi.com/patchForce"
-HONOURED = frozenset((AUTONAMED, SKIP_AWAIT, TIMEOUT, WAIT_FOR, REPLACE_UNREADY, PROPAGATION, PATCH_FORCE))
+PATCH_FORCE, PATCH_MANAGER = "pulumi.com/patchForce", "pulumi.com/patchFieldManager"
+HONOURED = frozenset(
+    (AUTONAMED, SKIP_AWAIT, TIMEOUT, WAIT_FOR, REPLACE_UNREADY, PROPAGATION, PATCH_FORCE, PATCH_MANAGER)
+)
 _SELECTOR = ("spec.selector",)
 _JOB = (*_SELECTOR, "spec.completions", "spec.parallelism", "spec.template")
 _STATEFUL = (*_SELECTOR, "spec.podManagementPolicy", "spec.revisionHistoryLimit", "spec.serviceName")
@@ -42,11 +44,16 @@ def group_version_kind(type_: str) -> tuple[str, str]:
     _, module, kind = type_.split(":")
     group, _, version = module.rpartition("/")
     unsupported = not group or module.startswith(("helm.sh/", "yaml", "kustomize"))
-    if unsupported or kind.endswith(("Patch", "List")):
+    if unsupported or kind.endswith("List"):
         raise ProviderError(
             f"resource type {type_} is not supported by the rehearsal; use the kinds themselves, or a helm.v3.Release"
         )
-    return (version if group == "core" else f"{group}/{version}"), kind
+    return (version if group == "core" else f"{group}/{version}"), kind.removesuffix("Patch")
+
+
+def is_patch(type_: str) -> bool:
+    """Whether a type token means some fields of an object that somebody else owns."""
+    return type_.endswith("Patch")
 
 
 def group(item: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from rehearsal.providers.kubernetes.api import Api, ApiError, Object, Unreachabl
 from rehearsal.providers.kubernetes.objects import lookup
 
 LOG_LINES = 3
-TEXT_LIMIT = 600
+TEXT_LIMIT = 1000
 
 
 class FailedError(ProviderError):
@@ -162,14 +162,16 @@ def holds(item: Object, expression: str) -> bool:
 
 
 def explain(api: Api, item: Object) -> str:
-    """The Pod that is to blame, with its last log lines or event; else the last event of the object."""
+    """The Pod that is to blame, with its last event and log lines; else why there is none, or the last event."""
     try:
         pods = _pods(api, item)
         blamed = next((pod for pod in pods if _containers(pod)), next(iter(pods), None))
         if blamed is None:
-            return _event(api, item)
+            # A quota's or an admission's refusal is an event of the ReplicaSet, which only this repeats.
+            refused = condition(item, "ReplicaFailure").get("message")
+            return (f"; no Pod was made: {refused}" if refused else _event(api, item))[:TEXT_LIMIT]
         name = blamed["metadata"]["name"]
-        words = [f"; Pod {name}", _containers(blamed), _log(api, blamed) or _event(api, blamed).lstrip("; ")]
+        words = [f"; Pod {name}", _containers(blamed), _event(api, blamed).lstrip("; "), _log(api, blamed)]
         return ": ".join(word for word in words if word)[:TEXT_LIMIT]
     except (ApiError, UnreachableError):
         return ""

@@ -131,7 +131,7 @@ class Release:
         return self._result(helm, news)
 
     def read(self, call: Call, olds: Result) -> Result | None:
-        """What is there now: the status, and values that somebody else has set."""
+        """What is there now: the status, and values that somebody else has set, unless they were never installed."""
         try:
             client(call.provider).kind("v1", "Secret")
         except UnreachableError as error:
@@ -141,9 +141,10 @@ class Release:
         found = helm.release(namespace, name)
         if found is None:
             return None
-        values = json.loads(helm(["get", "values", name, "-n", namespace, "-o", "json"])) or {}
-        if values != _values(old):
-            old["values"] = values
+        if found.get("status") == "deployed":
+            values = json.loads(helm(["get", "values", name, "-n", namespace, "-o", "json"])) or {}
+            if values != _values(old):
+                old["values"] = values
         outputs = {**olds.outputs, "status": _status(found)}
         return Result(olds.id, outputs, old)
 
@@ -156,7 +157,9 @@ class Release:
         helm(words, seconds=_seconds(props) + GRACE)
 
     def find(self, call: Call, news: Props) -> str | None:
-        """The release of that name: helm keeps the names, so nobody else has it."""
+        """The release of that name: helm keeps the names, so nobody else has it. Only one that is whole: upstream
+        takes no other one up, so the program must heal it.
+        """
         if has_unknown(news):
             return None
         namespace = _namespace(news)
@@ -165,7 +168,7 @@ class Release:
         except UnreachableError:
             return None  # as of any object: a destroy must not wait for a dead cluster
         id_ = f"{namespace}/{news['name']}"
-        return id_ if found and id_ not in call.known else None
+        return id_ if found and found.get("status") == "deployed" and id_ not in call.known else None
 
     def _helm(self, call: Call) -> Helm:
         api = client(call.provider)

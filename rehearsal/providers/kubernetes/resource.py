@@ -64,6 +64,19 @@ class _Object:
                 return None
             raise
 
+    def apply(self, manager: str) -> Object:
+        """Server-side apply of the whole item."""
+        force = objects.annotations(self.item).get(objects.PATCH_FORCE) == "true"
+        query = {"fieldManager": manager, "force": str(force).lower()}
+        return self.api.call("PATCH", self.url, self.item, APPLY, query)
+
+    def relinquish(self, manager: str) -> None:
+        """Let go of every field that `manager` set: those that nobody else set are gone, or as by default."""
+        identity = {key: self.item["metadata"][key] for key in ("name", "namespace") if key in self.item["metadata"]}
+        bare = {"apiVersion": self.item["apiVersion"], "kind": self.item["kind"], "metadata": identity}
+        if self.get() is not None:  # else the apply would make it
+            self.api.call("PATCH", self.url, bare, APPLY, {"fieldManager": manager, "force": "false"})
+
 
 class Resource:
     """Any kind that the API server knows."""
@@ -79,7 +92,10 @@ class Resource:
         objects.conditions(objects.annotations(inputs).get(objects.WAIT_FOR, "[]"))
         if frozen(call):
             return dict(call.before)
-        inputs = objects.named(inputs, call.urn.rsplit("::", 1)[-1], call.before)
+        if objects.is_patch(_token(call)):
+            _refuse_nameless(call, inputs)
+        else:
+            inputs = objects.named(inputs, call.urn.rsplit("::", 1)[-1], call.before)
         metadata = inputs["metadata"]
         if isinstance(metadata, dict) and not metadata.get("namespace") and (api := reach(call)):
             default = call.provider.get("namespace") or api.access.namespace
@@ -114,13 +130,15 @@ class Resource:
         return live is not None and ready.condition(live, "Complete").get("status") != "True"
 
     def create(self, call: Call, news: Props) -> Result:
-        """Make it, and wait until it is usable."""
-        item, manager = objects.normalized(news), _manager(call)
+        """Make it, and wait until it is usable. A patch sets its fields, and makes what is not there, as upstream."""
+        item, manager = objects.normalized(news), _manager(call, news)
         _refuse_unknown(call, item)
         api, clock = client(call.provider), Clock(call, f"{item['kind']} {item['metadata']['name']}")
 
         def attempt() -> Object:
             thing = _object(call, api, item)
+            if objects.is_patch(_token(call)):
+                return thing.apply(manager)
             url = thing.kind.url(thing.item["metadata"].get("namespace"))
             return api.call("POST", url, thing.item, query={"fieldManager": manager})
 
@@ -135,7 +153,7 @@ class Resource:
                         f"it, or import it ({error})"
                     ) from None
                 if error.status != NOT_FOUND or pause is None:
-                    raise Untouched(f"{clock.label} was not created: {error}") from error
+                    raise Untouched(f"{clock.label} was not created: {error}{_hint(error)}") from error
                 clock.pause(pause, "waiting for its namespace or its kind")
         return self._wait(call, api, made, manager)
 
@@ -159,7 +177,7 @@ class Resource:
         item = objects.normalized(news)
         _refuse_unknown(call, item)
         api = client(call.provider)
-        manager = olds.outputs.get(KEPT_MANAGER) or _manager(call)
+        manager = olds.outputs.get(KEPT_MANAGER) or _manager(call, news)
         thing = _object(call, api, item)
         live = thing.get()
         if live is None:
@@ -171,20 +189,20 @@ class Resource:
                 made = api.call("PUT", thing.url, body, query={"fieldManager": manager})
             else:
                 _adopt_fields(thing, live, manager)
-                force = objects.annotations(item).get(objects.PATCH_FORCE) == "true"
-                query = {"fieldManager": manager, "force": str(force).lower()}
-                made = api.call("PATCH", thing.url, thing.item, APPLY, query)
+                made = thing.apply(manager)
         except ApiError as error:
-            hint = f"; {objects.PATCH_FORCE} takes the fields over" if error.status == CONFLICT else ""
-            raise ProviderError(f"{thing.label} was not changed: {error}{hint}") from error
+            raise ProviderError(f"{thing.label} was not changed: {error}{_hint(error)}") from error
         return self._wait(call, api, made, manager)
 
     def delete(self, call: Call, olds: Result) -> None:
-        """Remove it with all that it owns, and wait until it is gone."""
+        """Remove it with all that it owns, and wait until it is gone. A patch only lets go of its fields."""
         try:
             api = client(call.provider)
             thing = _object(call, api, olds.outputs)
             marks = objects.annotations(olds.outputs)
+            if objects.is_patch(_token(call)):
+                thing.relinquish(olds.outputs[KEPT_MANAGER])
+                return
             policy = marks.get(objects.PROPAGATION, "foreground").capitalize()
             options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy}
             api.call("DELETE", thing.url, options)
@@ -201,8 +219,8 @@ class Resource:
 
     def find(self, call: Call, news: Props) -> str | None:
         """The object of that name, if this stack made it: its field manager is the mark."""
-        if has_unknown(news):
-            return None
+        if has_unknown(news) or objects.is_patch(_token(call)):
+            return None  # a patch is simply applied again
         try:
             live = _object(call, client(call.provider), objects.normalized(news)).get()
         except (ApiError, UnreachableError):
@@ -271,9 +289,20 @@ def _token(call: Call) -> str:
     return call.urn.split("::", 3)[2].rsplit("$", 1)[-1]
 
 
-def _manager(call: Call) -> str:
-    """Upstream's name ends at random; here the end tells whose it is."""
-    return MANAGER + hashlib.sha256(call.urn.encode()).hexdigest()[:8]
+def _manager(call: Call, item: Props | None = None) -> str:
+    """Upstream's name ends at random; here the end tells whose it is. The program may choose one."""
+    chosen = objects.annotations(item or {}).get(objects.PATCH_MANAGER)
+    return chosen or MANAGER + hashlib.sha256(call.urn.encode()).hexdigest()[:8]
+
+
+def _hint(error: ApiError) -> str:
+    return f"; {objects.PATCH_FORCE} takes the fields over" if error.status == CONFLICT else ""
+
+
+def _refuse_nameless(call: Call, item: Props) -> None:
+    metadata = item.get("metadata") or {}
+    if not isinstance(metadata, Unknown) and not metadata.get("name"):
+        raise ProviderError(f"{call.urn.rsplit('::', 1)[-1]}: a patch needs metadata.name, of what it patches")
 
 
 def _namespaced(api: Api, api_version: str, kind: str) -> bool:
