@@ -46,6 +46,9 @@ class Ingress(Model):
 
     tls: Tls = Field(OwnAuthority(), description="see its section")
     sso: Sso | None = Field(None, description="single sign-on; none: a generated password")
+    gateway_api: bool = Field(
+        True, description="install the Gateway API's definitions; false where the cluster brings them, as k3s 1.37 does"
+    )
 
 
 class Component(Model):
@@ -90,14 +93,19 @@ ObjectStore = Annotated[Minio | Seaweedfs | ExternalStore, Field(discriminator="
 class Mlflow(Component):
     """MLflow: runs and the model registry. Its artifacts go through it to the object store."""
 
-    workers: int = Field(2, ge=1, le=64, description="server processes; each takes some 250 MB")
+    workers: int | None = Field(
+        None, ge=1, le=64, description="server processes, each of some 250 MB; none: 2, or 1 in the small profile"
+    )
 
 
 class RegistryComponent(Component):
     """The registry of container images, for builds, nodes and people."""
 
-    storage_gb: int = Field(20, ge=1, le=16000, description="GB of its volume")
+    storage_gb: int = Field(20, ge=1, le=16000, description="GB of its volume, where there is no object store")
     node_port: int = Field(30500, ge=30000, le=32767, description="port at which every node pulls from it")
+    collect: Cron = Field(
+        "30 3 * * 0", description="when the space of deleted images is freed: cron, UTC; pushes wait meanwhile"
+    )
 
 
 class Argo(Model):
@@ -147,6 +155,10 @@ class Backups(Model):
     retention_days: int = Field(14, ge=1, le=400, description="days that they are kept")
     store: BackupStore | None = Field(
         None, description="bucket outside the cluster; none: the object store itself, which protects databases only"
+    )
+    archive: int = Field(1, ge=1, description="number of the archive that is written to: one more for each restore")
+    restore: int | None = Field(
+        None, ge=1, description="archive that new databases and buckets begin with; none: they begin empty"
     )
 
 
