@@ -132,7 +132,7 @@ PROMETHEUS_STACK_CHART = Chart(
 # Images. A chart's own pods take them by these names; operators are told theirs.
 CERT_MANAGER_IMAGES = tuple(
     Image(f"quay.io/jetstack/cert-manager-{part}", CERT_MANAGER_CHART.app)
-    for part in ("controller", "webhook", "cainjector", "startupapicheck")
+    for part in ("controller", "webhook", "cainjector", "startupapicheck", "acmesolver")
 )
 TRAEFIK = Image("docker.io/library/traefik", TRAEFIK_CHART.app)
 OAUTH2_PROXY = Image("quay.io/oauth2-proxy/oauth2-proxy", f"v{OAUTH2_PROXY_CHART.app}")

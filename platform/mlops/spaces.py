@@ -8,7 +8,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import LimitRange, Namespace, ResourceQuota, ServiceAccountPatch
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from mlops import flows
+from mlops import flows, gateway_api
 from mlops.flows import Flow
 
 Level = Literal["restricted", "baseline", "privileged"]
@@ -58,9 +58,9 @@ def limits() -> dict[str, Any]:
 
 
 def labels(space: Space) -> dict[str, str]:
-    """Its Pod Security level, enforced, and restricted in warnings."""
+    """Its Pod Security level, enforced, and restricted in warnings; and that it may take host names."""
     prefix = "pod-security.kubernetes.io"
-    return {f"{prefix}/enforce": space.level, f"{prefix}/warn": "restricted"}
+    return {f"{prefix}/enforce": space.level, f"{prefix}/warn": "restricted", **gateway_api.ROUTES}
 
 
 class Spaces(pulumi.ComponentResource):
