@@ -182,6 +182,7 @@ class Cluster(pulumi.ComponentResource):
         made = GpuArgs(
             self._args.charts,
             self.access.anchor,
+            self.access.kubeconfig,
             asked.time_slicing,
             # k3s makes the class itself; whoever had a cluster with GPUs before has it.
             make_runtime_class=isinstance(config, KubesprayCluster),

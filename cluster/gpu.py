@@ -16,6 +16,7 @@ from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.node.v1 import RuntimeClass
 
 import versions
+from cluster.held import HeldReleases
 from config import Charts
 from versions import Chart
 
@@ -39,6 +40,8 @@ class GpuArgs:
     charts: Charts
     anchor: pulumi.Resource | None
     """Lives as long as the cluster: its end needs no working API."""
+    kubeconfig: pulumi.Input[str]
+    """Administrator's."""
     time_slicing: int | None = None
     """Pods that share one GPU; None: one pod a GPU."""
     make_runtime_class: bool = False
@@ -71,6 +74,7 @@ class Gpu(pulumi.ComponentResource):
         if args.make_runtime_class:
             first.append(RuntimeClass(RUNTIME, metadata={"name": RUNTIME}, handler=RUNTIME, opts=self._under))
         namespace = space.metadata.apply(lambda metadata: metadata.name or NAMESPACE)
+        self._held = HeldReleases(f"{name}-held-releases", args.kubeconfig, [NAMESPACE], self._under)
         plugin = self._release(versions.DEVICE_PLUGIN, device_plugin(args.time_slicing), namespace, first)
         self._release(versions.DCGM_EXPORTER, dcgm_exporter(), namespace, first)
         Job(
@@ -107,6 +111,9 @@ class Gpu(pulumi.ComponentResource):
             values=values,
             timeout=RELEASE_SECONDS,
             skip_await=False,
+            description=self._held.description(NAMESPACE, chart.name),
+            # Of a failed install that the state does not know; helm takes no other name again.
+            replace=True,
             opts=pulumi.ResourceOptions.merge(
                 # Nodes and runtime classes hand no value on; the charts' pods need both.
                 self._under,

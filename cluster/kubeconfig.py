@@ -18,7 +18,7 @@ def render(admin: str, *, name: str, server: str, proxy: str | None = None) -> s
 
     `name` becomes that of its cluster, user and context, so that several can be merged; `server` is a URL.
     """
-    given = _current(_load(admin))
+    given = current(admin)
     cluster = {**given["cluster"], "server": server, **({"proxy-url": proxy} if proxy else {})}
     return json.dumps(
         {
@@ -35,13 +35,13 @@ def render(admin: str, *, name: str, server: str, proxy: str | None = None) -> s
 
 def endpoint(kubeconfig: str) -> str:
     """URL of the API server that a kubeconfig talks to."""
-    return str(_current(_load(kubeconfig))["cluster"]["server"])
+    return str(current(kubeconfig)["cluster"]["server"])
 
 
 def check(kubeconfig: str) -> str | None:
     """Say what is wrong with a kubeconfig that somebody gave; None if nothing is."""
     try:
-        found = _current(_load(kubeconfig))
+        found = current(kubeconfig)
     except NotAKubeconfig as error:
         return str(error)
     if not str(found["cluster"].get("server", "")).startswith("https://"):
@@ -63,8 +63,9 @@ def _load(text: str) -> Any:
         raise NotAKubeconfig("it is not YAML") from None
 
 
-def _current(config: Any) -> dict[str, Any]:
-    """The cluster and the user of the current context."""
+def current(text: str) -> dict[str, Any]:
+    """The cluster and the user of the current context. Raises NotAKubeconfig."""
+    config = _load(text)
     try:
         contexts = {entry["name"]: entry["context"] for entry in config["contexts"]}
         context = contexts[config["current-context"]]

@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release
 
+from cluster.held import HeldReleases
 from config import Charts, Images, Platform, Secrets
 from versions import Chart
 
@@ -26,6 +27,8 @@ class Base:
     """Namespace to its name, known when all that guards it is there."""
     anchor: pulumi.Resource | None
     """Lives as long as the cluster: its end needs no working API."""
+    held: HeldReleases
+    """Frees releases whose last operation was cut off, before any of them is touched."""
     secrets: Secrets = field(default_factory=Secrets)
 
     @property
@@ -60,6 +63,9 @@ class Base:
             values=dict(values),
             timeout=minutes * 60,
             skip_await=False,
+            description=self.held.description(space, name),
+            # Of a failed install that the state does not know; helm takes no other name again.
+            replace=True,
             # A revision holds all manifests: the last few are enough to look back.
             max_history=5,
             opts=self.under(parent, after),

@@ -82,7 +82,11 @@ def recorded(build: Callable[[pulumi.Resource], None]) -> graph.Graph:
 
 
 def gpus(**options: Any) -> graph.Graph:
-    return recorded(lambda anchor: pulumi.export("x", gpu.Gpu("gpu", gpu.GpuArgs(Charts(), anchor, **options)).urn))
+    return recorded(
+        lambda anchor: pulumi.export(
+            "x", gpu.Gpu("gpu", gpu.GpuArgs(Charts(), anchor, graph.KUBECONFIG, **options)).urn
+        )
+    )
 
 
 def test_every_object_goes_with_the_cluster() -> None:
@@ -113,7 +117,9 @@ def test_releases_are_pinned_bounded_and_awaited() -> None:
 def test_a_mirror_of_charts_may_be_a_folder() -> None:
     """A site without internet has the packages somewhere."""
     mirror = Charts(mirror="/srv/charts")
-    found = recorded(lambda anchor: pulumi.export("x", gpu.Gpu("gpu", gpu.GpuArgs(mirror, anchor)).urn)).of(RELEASE)
+    found = recorded(
+        lambda anchor: pulumi.export("x", gpu.Gpu("gpu", gpu.GpuArgs(mirror, anchor, graph.KUBECONFIG)).urn)
+    ).of(RELEASE)
     inputs = found["dcgm-exporter"].inputs
     assert inputs["chart"] == "/srv/charts/dcgm-exporter-4.8.2.tgz"
     assert "repositoryOpts" not in inputs

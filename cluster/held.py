@@ -1,0 +1,179 @@
+"""Helm releases whose last operation was cut off or failed: found at every refresh, and freed by the next `up`.
+
+Helm keeps each revision of a release in a Secret. One that says pending-install or pending-upgrade refuses every later
+operation, for ever when its program was killed; and a release that failed outside of Pulumi looks unchanged to it. A
+dynamic resource sees both. The class stays importable under this name and has no attributes of its own: Pulumi pickles
+it by reference, so that the state always runs the present code.
+"""
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+
+from cluster.api import NOT_FOUND, Api, ApiError
+
+QUIET_SECONDS = 60
+"""Age at which a pending operation counts as cut off. The stack's lock admits no second `up`; a provider's process may
+outlive a killed one for a moment. Should one still work after that, it finds its record gone and ends with an error;
+what it applied is what the next operation applies again."""
+WAIT_SECONDS = 10 * 60
+"""Bound for all of them to be free, and for an API that does not answer."""
+PAUSE = 2.0
+PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
+FAILED = "failed"
+CONFLICT = 409
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The newest revision of a release, by the labels of its Secret."""
+
+    space: str
+    release: str
+    number: int
+    status: str
+    made: datetime
+    secret: str
+    precondition: Mapping[str, str]
+    """uid and resourceVersion of the Secret as it was seen."""
+
+    @property
+    def key(self) -> str:
+        """NAMESPACE/NAME."""
+        return f"{self.space}/{self.release}"
+
+
+def newest(secrets: Iterable[Mapping[str, Any]]) -> list[Revision]:
+    """The newest revision of every release, of the metadata of helm's Secrets."""
+    found: dict[str, Revision] = {}
+    for secret in secrets:
+        metadata = secret["metadata"]
+        labels = metadata.get("labels") or {}
+        revision = Revision(
+            metadata["namespace"],
+            labels.get("name", ""),
+            int(labels.get("version", 0)),
+            labels.get("status", ""),
+            datetime.fromisoformat(metadata["creationTimestamp"]),
+            metadata["name"],
+            {key: metadata[key] for key in ("uid", "resourceVersion")},
+        )
+        if revision.key not in found or found[revision.key].number < revision.number:
+            found[revision.key] = revision
+    return [found[key] for key in sorted(found)]
+
+
+class HeldReleasesProvider(ResourceProvider):
+    """Verbs over helm's records. Inputs: kubeconfig, spaces. Outputs: held and healed, by NAMESPACE/NAME."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Free what is held; a stack of before may have left some."""
+        return CreateResult(str(uuid.uuid4()), {**props, "held": {}, "healed": _heal(props, {})})
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Look for held releases; what was known stays where nobody answers."""
+        try:
+            held = {revision.key: revision.status for revision in _held(Api(props["kubeconfig"]), props["spaces"])}
+        except ApiError:
+            held = props["held"]
+        return ReadResult(id_, {**props, "held": held})
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Something to free is a change, and so is another way to look, or another place."""
+        changed = bool(olds.get("held")) or any(olds.get(key) != news.get(key) for key in ("kubeconfig", "spaces"))
+        return DiffResult(changed)
+
+    def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Free what is held."""
+        return UpdateResult({**news, "held": {}, "healed": _heal(news, olds["healed"])})
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        """Nothing exists outside of the state."""
+
+
+def _held(api: Api, spaces: Sequence[str]) -> list[Revision]:
+    query = {"labelSelector": "owner=helm"}
+    lists = (api.call("GET", f"/api/v1/namespaces/{space}/secrets", query, brief=True) for space in spaces)
+    found = newest(secret for answer in lists for secret in answer["items"])
+    return [revision for revision in found if revision.status in (*PENDING, FAILED)]
+
+
+def _heal(props: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]:
+    """Remove the records of operations that were cut off; release to the revisions that were healed, the new ones too.
+
+    A failed release keeps its record: helm changes it, and `install` takes its name again.
+    """
+    api, healed, deadline = Api(props["kubeconfig"]), dict(before), time.monotonic() + WAIT_SECONDS
+    while waiting := _patiently(api, props["spaces"], deadline):
+        for revision in waiting:
+            age = (datetime.now(UTC) - revision.made).total_seconds()
+            if revision.status == FAILED or (age > QUIET_SECONDS and _remove(api, revision)):
+                healed[revision.key] = _note(revision)
+        pending = [revision for revision in waiting if revision.status != FAILED]
+        if not pending:
+            break
+        if time.monotonic() > deadline:
+            raise ApiError(
+                f"Release {pending[0].key} is {pending[0].status}: somebody changes it; wait, then run up again"
+            )
+        time.sleep(PAUSE)
+    return healed
+
+
+def _patiently(api: Api, spaces: Sequence[str], deadline: float) -> list[Revision]:
+    while True:
+        try:
+            return _held(api, spaces)
+        except ApiError as error:
+            if error.status is not None or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
+
+
+def _remove(api: Api, revision: Revision) -> bool:
+    """Remove one record, unless it has changed since it was seen."""
+    path = f"/api/v1/namespaces/{revision.space}/secrets/{revision.secret}"
+    body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": dict(revision.precondition)}
+    try:
+        api.call("DELETE", path, body=body)
+    except ApiError as error:
+        if error.status in (NOT_FOUND, CONFLICT):
+            return False
+        raise
+    return True
+
+
+def _note(revision: Revision) -> str:
+    return f"after revision {revision.number}, which was {revision.status} since {revision.made:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class HeldReleases(Resource, module="cluster", name="HeldReleases"):
+    """Helm releases of some namespaces, none of them held."""
+
+    held: pulumi.Output[dict[str, str]]
+    """Release (NAMESPACE/NAME) to its status, as the last refresh found it."""
+    healed: pulumi.Output[dict[str, str]]
+    """Release to what was healed last; a release that has this as its description is changed once it was."""
+
+    def __init__(
+        self,
+        name: str,
+        kubeconfig: pulumi.Input[str],
+        spaces: Sequence[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Free them. `opts` says what must be there before."""
+        inputs = {"kubeconfig": pulumi.Output.secret(kubeconfig), "spaces": sorted(spaces)}
+        hidden = pulumi.ResourceOptions(additional_secret_outputs=["kubeconfig"])
+        opts = pulumi.ResourceOptions.merge(opts, hidden)
+        super().__init__(HeldReleasesProvider(), name, {**inputs, "held": None, "healed": None}, opts)
+
+    def description(self, space: str, release: str) -> pulumi.Output[str | None]:
+        """For the release of that name: orders it after the healing, and makes it whole again."""
+        return self.healed.apply(lambda healed: (healed or {}).get(f"{space}/{release}"))
