@@ -48,13 +48,15 @@ bench: setup ## graph building against its goals, as ratios
 docs: setup ## write the generated pages: configuration and outputs
 	@$(PYTHON) docs/generate.py
 
-lock: ## renew the lock files after a change of pyproject.toml or of the cloud's requirements
+lock: ## renew the lock files after a change of pyproject.toml or of a requirements file
 	@.venv/bin/uv pip compile -q pyproject.toml --extra rehearsal --extra dev --generate-hashes --no-header \
 		--no-emit-index-url --python-version 3.11 -o requirements.lock
 	@.venv/bin/uv pip compile -q rehearsal/cloud/requirements.in --universal --generate-hashes --no-header \
 		--no-emit-index-url --python-version 3.11 -o rehearsal/cloud/requirements.lock
 	@.venv/bin/uv pip compile -q rehearsal/kubernetes/go.in --universal --generate-hashes --no-header \
 		--no-emit-index-url --python-version 3.11 -o rehearsal/kubernetes/go.lock
+	@for name in mlflow tools; do .venv/bin/uv pip compile -q rehearsal/images/$$name.in --generate-hashes --no-header \
+		--no-emit-index-url --python-version 3.11 --python-platform x86_64-manylinux_2_36 -o rehearsal/images/$$name.lock || exit 1; done
 
 clean: rehearse-down ## remove everything the project installed and made in its folder
 	@$(SUDO) rm -rf .rehearsal .venv

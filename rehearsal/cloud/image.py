@@ -144,7 +144,8 @@ def mirrors(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _mirror() -> str:
+def mirror() -> str:
+    """The first mirror of Debian that this computer itself uses. Raises CloudError without one."""
     folder = Path("/etc/apt")
     files = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
     found = mirrors(file.read_text() for file in files if file.is_file())
@@ -176,7 +177,7 @@ def _build(archive: Path) -> None:
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix="image-") as folder:
         root = Path(folder, "root")
         run(
-            ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root, _mirror()],
+            ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root, mirror()],
             timeout=1800,
             log=archive.parent / "debootstrap.log",
         )

@@ -20,7 +20,8 @@ def version(package: str) -> str:
     return found[1] if found else "?"
 
 
-def _uv() -> str | None:
+def uv() -> str | None:
+    """The installer of packages: beside this Python, or on PATH."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.exists() else shutil.which("uv")
 
@@ -38,13 +39,13 @@ def install() -> Path:
     with alone(target):
         if not ready.exists():
             shutil.rmtree(target, ignore_errors=True)
-            uv = _uv()
-            if uv:
-                run([uv, "venv", "--quiet", "--python", sys.executable, target])
+            installer = uv()
+            if installer:
+                run([installer, "venv", "--quiet", "--python", sys.executable, target])
                 python = str(target / "bin" / "python")
                 env = {**os.environ, "VIRTUAL_ENV": str(target)}
                 run(
-                    [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, LOCK],
+                    [installer, "pip", "sync", "--quiet", "--require-hashes", "--python", python, LOCK],
                     env=env,
                     timeout=1800,
                 )

@@ -1,0 +1,121 @@
+"""The recipe of every image that the platform runs, by its name and tag.
+
+A program that upstream has in a bare image is alone in ours too. Where upstream's image has a shell, ours has the
+Debian below it, under an entry point that reads its arguments in the same way.
+"""
+
+import versions
+from rehearsal.images import wheels
+from rehearsal.images.debian import PYTHON, Packages
+from rehearsal.images.oci import Start
+from rehearsal.images.recipe import Recipe
+from rehearsal.kubernetes import programs
+from rehearsal.kubernetes.build import Binary
+from rehearsal.kubernetes.tars import Entries, File, Folder, Link
+
+TOOLS = "docker.io/leasehold/tools:1"
+"""For the stand-ins' programs: `python3` (3.11) with the packages of tools.lock, curl and openssl; no entry point."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+VENV_PATH = f"/{wheels.FOLDER}/bin:{PATH}"
+POSTGRES_VERSION = "15"
+"""Debian's major version, whatever the name says."""
+POSTGRES_USER = 26
+"""The user's number in CloudNativePG's images."""
+# Only long queries are compiled, and the compiler is larger than all else; without this file PostgreSQL does without.
+JIT = ("usr/lib/x86_64-linux-gnu/libLLVM*", "usr/lib/llvm-*", f"usr/lib/postgresql/{POSTGRES_VERSION}/lib/llvmjit*")
+STOOD_IN = (
+    *(versions.CNPG_OPERATOR, versions.BARMAN_PLUGIN, versions.BARMAN_SIDECAR, versions.ARGO_EVENTS),
+    *(versions.KUBE_STATE_METRICS, versions.GRAFANA, versions.SIDECAR, versions.SEAWEEDFS),
+)
+"""Images whose software cannot be had: the chart's stand-in brings a program of its own."""
+POSTGRES = Packages(
+    (f"postgresql-{POSTGRES_VERSION}",),
+    "mkdir -p /etc/postgresql-common\necho 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf",
+    f"usermod -u {POSTGRES_USER} postgres\nchown -R postgres:postgres /var/lib/postgresql /run/postgresql",
+    # The key that ssl-cert makes would be the same on every computer that has the image.
+    (*JIT, f"usr/lib/postgresql/{POSTGRES_VERSION}/lib/bitcode", "etc/ssl/private/*", "etc/ssl/certs/ssl-cert-*"),
+)
+REDIS = Packages(("redis-server",))
+REGISTRY_COMMAND = ("serve", "/etc/distribution/config.yml")
+
+
+def _alone(what: str, path: str, program: Binary, *, user: str = "65532", folder: str = "") -> Recipe:
+    """A static program as upstream's bare image has it: at a path, as entry point, not as root."""
+    files = {folder.removeprefix("/"): Folder(0o1777)} if folder else {}
+    start = Start((f"/{path}",), environment={"PATH": PATH}, user=user, folder=folder)
+    return Recipe("real", what, start, programs={path: program}, files=files)
+
+
+def _with_shell(what: str, path: str, program: Binary, words: str, command: tuple[str, ...] = ()) -> Recipe:
+    """A program beside a shell. Arguments of the pattern `words` are the program's; others are a command."""
+    files = {"entrypoint.sh": File(_entrypoint(path.rpartition("/")[2], words))}
+    start = Start(("/entrypoint.sh",), command, {"PATH": PATH})
+    return Recipe("real", what, start, base=True, programs={path: program}, files=files)
+
+
+def _entrypoint(program: str, words: str) -> str:
+    return f'#!/bin/sh\ncase ${{1-}} in {words}) set -- {program} "$@" ;; esac\nexec "$@"\n'
+
+
+def _tools(instead: str) -> Recipe:
+    """What a chart's stand-in runs its program in, under the name that upstream's image has."""
+    start = Start((), ("python3",), {"PATH": VENV_PATH})
+    return Recipe("stand-in", f"Python, for {instead}", start, base=True, lock="tools")
+
+
+def _postgres() -> Recipe:
+    path = f"/usr/lib/postgresql/{POSTGRES_VERSION}/bin:{VENV_PATH}"
+    environment = {"PATH": path, "LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/data"}
+    start = Start((), ("postgres",), environment, str(POSTGRES_USER))
+    what = f"PostgreSQL {POSTGRES_VERSION} of Debian, without its compiler of queries"
+    return Recipe("real", what, start, base=True, packages=POSTGRES, lock="tools")
+
+
+def _mlflow() -> Recipe:
+    start = Start((), ("python3",), {"PATH": VENV_PATH, "LANG": "C.UTF-8"})
+    return Recipe("real", f"MLflow {wheels.version('mlflow', 'mlflow')} of PyPI", start, base=True, lock="mlflow")
+
+
+def _redis() -> Recipe:
+    script = File(_entrypoint("redis-server", "-*|*.conf"))
+    start = Start(("/entrypoint.sh",), ("redis-server",), {"PATH": PATH}, "999", "/data")
+    files: Entries = {"entrypoint.sh": script, "data": Folder(0o1777)}
+    return Recipe("real", "Redis 7.0 of Debian", start, base=True, packages=REDIS, files=files)
+
+
+def _python() -> Recipe:
+    links = {f"usr/local/bin/{name}": Link("/usr/bin/python3") for name in ("python", "python3")}
+    start = Start((), ("python3",), {"PATH": PATH})
+    return Recipe("real", f"Python {PYTHON} of Debian", start, base=True, files=links)
+
+
+def _programs() -> dict[str, Recipe]:
+    """Images of one program, built from its Go module."""
+    nobody = "65534"
+    return {
+        versions.REGISTRY.tagged: _with_shell(
+            "distribution 3.1.2", "bin/registry", programs.REGISTRY, "serve|garbage-collect|help|-*", REGISTRY_COMMAND
+        ),
+        versions.MINIO.tagged: _with_shell("MinIO's last commit", "usr/bin/minio", programs.MINIO, "server|-*"),
+        versions.OAUTH2_PROXY.tagged: _alone("oauth2-proxy 7.15.6", "bin/oauth2-proxy", programs.OAUTH2_PROXY),
+        versions.PROMETHEUS.tagged: _alone("Prometheus 3.16.0", "bin/prometheus", programs.PROMETHEUS),
+        versions.ALERTMANAGER.tagged: _alone(
+            "Alertmanager 0.35.0", "bin/alertmanager", programs.ALERTMANAGER, user=nobody, folder="/alertmanager"
+        ),
+        versions.NODE_EXPORTER.tagged: _alone(
+            "node_exporter 1.12.1", "bin/node_exporter", programs.NODE_EXPORTER, user=nobody
+        ),
+    }
+
+
+def recipes() -> dict[str, Recipe]:
+    """Name and tag of an image to what it is made of here."""
+    return {
+        TOOLS: _tools("the stand-ins' own Jobs"),
+        versions.POSTGRES.tagged: _postgres(),
+        versions.MLFLOW.tagged: _mlflow(),
+        versions.REDIS.tagged: _redis(),
+        versions.PYTHON.tagged: _python(),
+        **_programs(),
+        **{image.tagged: _tools("the chart's stand-in to run its program in") for image in STOOD_IN},
+    }
