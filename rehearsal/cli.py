@@ -17,19 +17,18 @@ from typing import Any
 from rich.console import Console
 
 import config
-from rehearsal import report
+from rehearsal import mirrors, report
 from rehearsal.cloud import Cloud, CloudError, plan
 from rehearsal.engine import PARALLEL, Engine, EngineError, Summary, Terminal, totals
 from rehearsal.engine.dynamic import Dynamic
 from rehearsal.environment import EnvironmentFile, Unreadable
-from rehearsal.kubernetes import mirror
 from rehearsal.paths import PROJECT, Root
 from rehearsal.protocol import Provider
 from rehearsal.providers import INVOKES, RESOURCES
 from rehearsal.pulumi_cli import NoCli, PulumiCli
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
-KEY = f"{config.PROJECT}:{mirror.KEY}"
+PREFIX = f"{config.PROJECT}:"
 PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:dynamic/infra:Lease": Dynamic()}
 
 
@@ -110,6 +109,11 @@ class Rehearsal:
             self.console.print(f"[dim]{time.monotonic() - begin:6.1f} s  {text}[/]")
 
         return progress
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Configuration of ours beside the environment file, without the namespace of its keys."""
+        return {key.removeprefix(PREFIX): value for key, value in self.extra.items() if key.startswith(PREFIX)}
 
     @property
     def report_path(self) -> Path:
@@ -250,8 +254,7 @@ class Rehearsal:
         if not self.file.needs_cloud:
             isolate({})
         elif not self.cloud.running():
-            given = {key.removeprefix(f"{config.PROJECT}:"): value for key, value in self.extra.items()}
-            problems = self.file.problems({**mirror.expected(self.file.tree), **given})
+            problems = self.file.problems({**mirrors.expected(self.file.tree), **self.given})
         if problems:
             print_problems([str(problem) for problem in sorted(set(problems))])
             return False
@@ -259,17 +262,14 @@ class Rehearsal:
         return True
 
     def start(self) -> None:
-        """Start what the environment file needs: the cloud, and a mirror of what its machines download."""
+        """Start what the environment file needs: the cloud, and mirrors of what its machines download and pull."""
         # Machines that exist already may be those of a rehearsal; others cannot reach a mirror on this computer.
-        mirrored = mirror.wanted(self.file.tree) and KEY not in self.extra
-        if not mirrored or not (self.file.needs_cloud or self.cloud.running()):
-            if self.file.needs_cloud:
-                self.start_cloud()
+        if not (self.file.needs_cloud or self.cloud.running()):
             return
-        with mirror.made(self.file.tree, self.root.cloud / "artifacts", self.progress) as found:
+        with mirrors.made(self.file.tree, self.given, self.root.cloud, self.progress) as found:
             if self.file.needs_cloud:
                 self.start_cloud()
-            self.extra[KEY] = found.config(self.cloud)
+            self.extra.update({PREFIX + key: value for key, value in found.config(self.cloud).items()})
 
     def start_cloud(self) -> None:
         """Make the cloud run with what the environment file names, and point the program to it."""
@@ -282,7 +282,7 @@ class Rehearsal:
 
     def parts(self) -> list[Any]:
         """Parts of the cloud, where one is needed."""
-        return [*(self.cloud.status() if self.file.needs_cloud else []), *mirror.parts(self.file.tree)]
+        return [*(self.cloud.status() if self.file.needs_cloud else []), *mirrors.parts(self.file.tree)]
 
     def conclude(self, summary: Summary, command: str) -> int:
         """Say how it ended."""

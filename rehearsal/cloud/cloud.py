@@ -17,7 +17,7 @@ from rehearsal.cloud import state as states
 from rehearsal.cloud.daemons import Daemons, Settings
 from rehearsal.cloud.database import Database
 from rehearsal.cloud.errors import CloudError
-from rehearsal.cloud.parts import ARTIFACTS, Part, describe
+from rehearsal.cloud.parts import ARTIFACTS, IMAGES, Part, describe
 from rehearsal.cloud.plan import SitePlan
 from rehearsal.cloud.process import Processes, end, free_ports, listening, marked
 from rehearsal.cloud.state import SERVICES, State
@@ -102,7 +102,7 @@ class Cloud:
     def status(self) -> list[Part]:
         """Each part: what it is, whether it runs, and what it took at the last `up`."""
         record = self._record()
-        running = {**self._pids(), ARTIFACTS: self._processes.pid(ARTIFACTS)}
+        running = {**self._pids(), **{name: self._processes.pid(name) for name in (ARTIFACTS, IMAGES)}}
         return describe(record.get("plan", {}), running, record.get("seconds", {}))
 
     def running(self) -> bool:

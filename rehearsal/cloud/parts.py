@@ -31,6 +31,8 @@ SERVICES = {
 }
 ARTIFACTS = "artifacts"
 """The process that serves what machines download."""
+IMAGES = "images"
+"""The process that serves what their runtimes pull."""
 PACKAGES = {"placement": "openstack-placement"}
 STAND_INS = (
     ("machines", "podman containers with systemd, cloud-init and sshd instead of virtual machines; sizes are no limit"),
@@ -61,6 +63,9 @@ def describe(plan: Mapping[str, Any], running: Mapping[str, int | None], seconds
     if pid := running.get(ARTIFACTS):
         what = f"a mirror on this computer, with stand-ins instead of upstream's files; runs (process {pid})"
         parts.append(Part(ARTIFACTS, "stand-in", what, seconds.get(ARTIFACTS, 0.0)))
+    if pid := running.get(IMAGES):
+        what = f"one registry on this computer instead of upstream's, and it only gives; runs (process {pid})"
+        parts.append(Part(IMAGES, "stand-in", what, seconds.get(IMAGES, 0.0)))
     regions = plan.get("regions", [])
     if len(regions) > 1:
         parts.append(Part("regions", "stand-in", f"{', '.join(regions)}: one set of services in one catalogue"))
