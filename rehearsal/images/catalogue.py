@@ -39,18 +39,24 @@ REDIS = Packages(("redis-server",))
 REGISTRY_COMMAND = ("serve", "/etc/distribution/config.yml")
 
 
-def _alone(what: str, path: str, program: Binary, *, user: str = "65532", folder: str = "") -> Recipe:
+def _built(program: Binary) -> str:
+    """What is to be said of a program: the version that its linker was told, whatever the image's tag says."""
+    told = [value for name, value in program.variables.items() if name.lower().endswith("version")]
+    return " ".join([program.name, *told[:1], "built from its Go module"])
+
+
+def _alone(path: str, program: Binary, *, user: str = "65532", folder: str = "") -> Recipe:
     """A static program as upstream's bare image has it: at a path, as entry point, not as root."""
     files = {folder.removeprefix("/"): Folder(0o1777)} if folder else {}
     start = Start((f"/{path}",), environment={"PATH": PATH}, user=user, folder=folder)
-    return Recipe("real", what, start, programs={path: program}, files=files)
+    return Recipe("real", _built(program), start, programs={path: program}, files=files)
 
 
-def _with_shell(what: str, path: str, program: Binary, words: str, command: tuple[str, ...] = ()) -> Recipe:
+def _with_shell(path: str, program: Binary, words: str, command: tuple[str, ...] = ()) -> Recipe:
     """A program beside a shell. Arguments of the pattern `words` are the program's; others are a command."""
     files = {"entrypoint.sh": File(_entrypoint(path.rpartition("/")[2], words))}
     start = Start(("/entrypoint.sh",), command, {"PATH": PATH})
-    return Recipe("real", what, start, base=True, programs={path: program}, files=files)
+    return Recipe("real", _built(program), start, base=True, programs={path: program}, files=files)
 
 
 def _entrypoint(program: str, words: str) -> str:
@@ -92,19 +98,19 @@ def _python() -> Recipe:
 def _programs() -> dict[str, Recipe]:
     """Images of one program, built from its Go module."""
     nobody = "65534"
+    serving = "serve|garbage-collect|help|-*"
     return {
-        versions.REGISTRY.tagged: _with_shell(
-            "distribution 3.1.2", "bin/registry", programs.REGISTRY, "serve|garbage-collect|help|-*", REGISTRY_COMMAND
-        ),
-        versions.MINIO.tagged: _with_shell("MinIO's last commit", "usr/bin/minio", programs.MINIO, "server|-*"),
-        versions.OAUTH2_PROXY.tagged: _alone("oauth2-proxy 7.15.6", "bin/oauth2-proxy", programs.OAUTH2_PROXY),
-        versions.PROMETHEUS.tagged: _alone("Prometheus 3.16.0", "bin/prometheus", programs.PROMETHEUS),
+        versions.REGISTRY.tagged: _with_shell("usr/bin/registry", programs.REGISTRY, serving, REGISTRY_COMMAND),
+        versions.MINIO.tagged: _with_shell("usr/bin/minio", programs.MINIO, "server|-*"),
+        versions.TRAEFIK.tagged: _with_shell("usr/local/bin/traefik", programs.TRAEFIK, "-*", ("traefik",)),
+        versions.OAUTH2_PROXY.tagged: _alone("bin/oauth2-proxy", programs.OAUTH2_PROXY),
+        versions.PROMETHEUS.tagged: _alone("bin/prometheus", programs.PROMETHEUS),
         versions.ALERTMANAGER.tagged: _alone(
-            "Alertmanager 0.35.0", "bin/alertmanager", programs.ALERTMANAGER, user=nobody, folder="/alertmanager"
+            "bin/alertmanager", programs.ALERTMANAGER, user=nobody, folder="/alertmanager"
         ),
-        versions.NODE_EXPORTER.tagged: _alone(
-            "node_exporter 1.12.1", "bin/node_exporter", programs.NODE_EXPORTER, user=nobody
-        ),
+        versions.NODE_EXPORTER.tagged: _alone("bin/node_exporter", programs.NODE_EXPORTER, user=nobody),
+        versions.PROMETHEUS_OPERATOR.tagged: _alone("bin/operator", programs.PROMETHEUS_OPERATOR),
+        versions.CONFIG_RELOADER.tagged: _alone("bin/prometheus-config-reloader", programs.CONFIG_RELOADER),
     }
 
 

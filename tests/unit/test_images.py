@@ -139,6 +139,14 @@ def test_every_recipe_is_for_an_image_of_the_platform() -> None:
     assert catalogue.recipes().keys() - {catalogue.TOOLS} <= {image.tagged for image in versions.IMAGES}
 
 
+def test_no_file_hides_debians_links() -> None:
+    """/bin and /lib are links into /usr there: a layer that has such a folder would leave no shell to find."""
+    found = [made for made in catalogue.recipes().values() if made.base]
+    paths = [path for made in found for path in (*made.programs, *made.files)]
+    assert paths
+    assert not [path for path in paths if path.startswith(("bin/", "sbin/", "lib/", "lib64/"))]
+
+
 def test_the_key_of_an_installed_package_is_in_no_image() -> None:
     """Everybody who has the image would have it."""
     assert "etc/ssl/private/*" in catalogue.POSTGRES.left_out
