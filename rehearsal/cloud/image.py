@@ -38,7 +38,7 @@ PACKAGES = (
     ),
     *("python3-cffi-backend", "iputils-ping", "conntrack", "ethtool", "socat", "openssl", "zstd", "rsync", "less"),
     # What a Kubernetes node needs of its distribution, and file systems other than ext4.
-    *("runc", "containernetworking-plugins", "xfsprogs", "inotify-tools", "busybox"),
+    *("runc", "containernetworking-plugins", "ipset", "xfsprogs", "inotify-tools", "busybox"),
 )
 USER = "cc"
 CLOUD_CONFIG = f"""\

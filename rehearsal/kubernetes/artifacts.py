@@ -18,7 +18,7 @@ import versions
 from rehearsal.cloud import Cloud, image
 from rehearsal.cloud.parts import ARTIFACTS
 from rehearsal.cloud.process import run
-from rehearsal.kubernetes import build, debs, images, names, pack, server, tars
+from rehearsal.kubernetes import build, debs, images, names, pack, programs, server, tars
 from rehearsal.kubernetes.build import Progress
 from rehearsal.kubernetes.tars import File
 from rehearsal.paths import PROJECT, alone, cache
@@ -63,10 +63,10 @@ def _kept(name: str, key: str, make: Callable[[Path], None]) -> Path:
 
 
 def _images(fallback: Path, progress: Progress) -> Path:
-    programs = {binary.name: build.build(binary, progress) for binary in images.PROGRAMS}
+    built = {binary.name: build.build(binary, progress) for binary in images.PROGRAMS}
     machine = image.build(fallback)
     sources = [Path(module.__file__ or "").read_text() for module in (images, names, tars)]
-    key = "\0".join([*map(str, programs.values()), machine.name, *sources])
+    key = "\0".join([*map(str, built.values()), machine.name, *sources])
 
     def make(target: Path) -> None:
         progress("packing the images of the cluster")
@@ -74,7 +74,7 @@ def _images(fallback: Path, progress: Progress) -> Path:
             plain = Path(folder, "images.tar")
             shell = [f"./{file}" for file in images.SHELL]
             run(["tar", "--use-compress-program=zstd", "-xf", machine, "-C", folder, *shell])
-            images.write(plain, images.system(programs, Path(folder)))
+            images.write(plain, images.system(built, Path(folder)))
             pack.compress(plain, target)
 
     return _kept("images", key, make)
@@ -82,13 +82,13 @@ def _images(fallback: Path, progress: Progress) -> Path:
 
 def _k3s(version: str, progress: Progress) -> Path:
     kubernetes = build.kubernetes(version.partition("+")[0])
-    binaries = (*kubernetes, *build.ETCD, *build.CONTAINERD)
-    programs = {binary.name: build.build(binary, progress) for binary in binaries}
-    content = "\0".join(map(str, programs.values()))
+    binaries = (*kubernetes, *build.ETCD, *build.CONTAINERD, programs.KUBE_ROUTER)
+    built = {binary.name: build.build(binary, progress) for binary in binaries}
+    content = "\0".join(map(str, built.values()))
 
     def compress(target: Path) -> None:
         progress(f"packing the programs of {version}")
-        pack.binaries(programs, target)
+        pack.binaries(built, target)
 
     packed = _kept("programs", content, compress)
     own = hashlib.sha256(b"\0".join(f"{name}\0".encode() + text for name, text in pack.sources().items())).hexdigest()

@@ -73,6 +73,8 @@ def parts(tree: Mapping[str, Any]) -> list[Part]:
         note = f"; labelled {label}: no other sources" if label != build.KUBERNETES else ""
         found.append(Part("kubernetes", "stand-in" if note else "real", sources + note))
         found.append(Part("k3s", "stand-in", "its files, options and command line around those programs; not its code"))
+        policies = "enforced by kube-router, which k3s has built in, as its own program; host ports by CNI's portmap"
+        found.append(Part("network policies", "real", policies))
         found.append(Part("system images", "stand-in", "CoreDNS, local-path, metrics-server from upstream's sources"))
     infra = tree.get("infra")
     nodes = infra.get("nodes") if isinstance(infra, dict) else None

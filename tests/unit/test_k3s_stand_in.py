@@ -1,9 +1,11 @@
 """The stand-in for k3s: what it computes before it starts anything."""
 
+import json
 import os
 import shutil
 import struct
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from rehearsal.kubernetes.k3s import (
     containerd,
     deploy,
     etcd,
+    network_policy,
     node,
     objects,
     registries,
@@ -279,6 +282,23 @@ configs: {"all:5000": {auth: {username: u, password: p}, tls: {insecure_skip_ver
         registries.hosts({"mirrors": {"a": {"rewrite": {"x": "y"}}}})
 
 
+def test_a_registrys_own_authority_holds_for_its_mirror_and_for_itself() -> None:
+    """A registry with a private CA behind another address of the node: each host is trusted by its own entry only."""
+    given = yaml.safe_load("""
+mirrors: {"registry.example.org:5000": {endpoint: ["https://127.0.0.1:30500"]}}
+configs:
+  "127.0.0.1:30500": {tls: {ca_file: /etc/mirror.pem}}
+  "registry.example.org:5000": {tls: {ca_file: /etc/own.pem}}
+""")
+    found = {name: tomllib.loads(text) for name, text in registries.hosts(given).items()}
+    mirrored = found["registry.example.org:5000"]
+    assert (mirrored["server"], mirrored["ca"]) == ("https://registry.example.org:5000", ["/etc/own.pem"])
+    assert mirrored["host"] == {
+        "https://127.0.0.1:30500": {"capabilities": ["pull", "resolve"], "ca": ["/etc/mirror.pem"]}
+    }
+    assert found["127.0.0.1:30500"]["host"]["https://127.0.0.1:30500"]["ca"] == ["/etc/mirror.pem"]
+
+
 def test_image_archives_are_known_by_their_ends() -> None:
     """What else lies in agent/images is left alone."""
     assert containerd.archives(["b.tar.zst", "a.tar", "c.txt", ".cache.json"]) == ["a.tar", "b.tar.zst"]
@@ -368,3 +388,63 @@ def test_servers_are_told_apart_by_the_settings_that_must_be_alike() -> None:
     assert objects.shared(settings(secrets_encryption=True))["secrets-encryption"] == "true"
     assert objects.agent_secret(settings(agent_token="K10" + "0" * 64 + "::node:a"), "s") == "a"
     assert objects.agent_secret(settings(), "s") == "s"
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ("disable: [traefik, servicelb]", []),
+        ("disable: traefik,servicelb,local-storage", []),
+        ("disable: [traefik]", ["servicelb"]),
+        ("cluster-init: true", ["servicelb", "traefik"]),
+    ],
+)
+def test_what_the_stand_in_lacks_is_named_unless_it_is_disabled(given: str, missing: list[str]) -> None:
+    """A warning that is always there is read by nobody."""
+    assert deploy.left_out(Config(merged(given))) == missing
+
+
+def test_kube_router_judges_policies_and_does_nothing_else() -> None:
+    """Its router would take the pod network over, its proxy the Services; its health check is open to everybody."""
+    found = network_policy.flags(settings(data_dir="/data"), "10.43.0.0/16")
+    assert {flag for flag in found if flag.startswith("--run-")} == {
+        "--run-firewall=true",
+        "--run-router=false",
+        "--run-service-proxy=false",
+        "--run-loadbalancer=false",
+    }
+    assert "--health-port=0" in found
+    assert "--service-cluster-ip-range=10.43.0.0/16" in found
+    assert "--kubeconfig=/data/agent/k3scontroller.kubeconfig" in found
+
+
+class Recorded:
+    """An API that takes everything."""
+
+    def __init__(self) -> None:
+        self.applied: dict[str, Any] = {}
+
+    def apply(self, _: str, wanted: dict[str, Any]) -> None:
+        self.applied[f"{wanted['kind']} {wanted['metadata']['name']}"] = wanted
+
+
+def test_the_user_of_kube_router_may_read_what_it_watches_and_no_more() -> None:
+    """Every agent has its certificate: no Secret, no change."""
+    api = Recorded()
+    objects.apply_rights(api)  # type: ignore[arg-type]
+    rules = api.applied["ClusterRole k3s-controller"]["rules"]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch"}
+    kinds = {kind for rule in rules for kind in rule["resources"]}
+    assert kinds == {"nodes", "namespaces", "pods", "services", "endpoints", "endpointslices", "networkpolicies"}
+
+
+def test_policies_are_off_on_every_node_or_on_none() -> None:
+    """Agents do not have the key: a server tells them, and servers that differ are stopped."""
+    assert objects.shared(settings(disable_network_policy=True))["disable-network-policy"] == "true"
+    assert objects.shared(settings())["disable-network-policy"] == "false"
+
+
+def test_pods_get_host_ports() -> None:
+    """k3s's own chain ends with portmap; without it a hostPort is accepted, and leads nowhere."""
+    plugins = json.loads(routes.cni_configuration("10.42.0.0/24"))["plugins"]
+    assert plugins[-1] == {"type": "portmap", "capabilities": {"portMappings": True}}

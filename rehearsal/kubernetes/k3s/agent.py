@@ -1,4 +1,4 @@
-"""`k3s agent`, and the agent's part of a server: credentials, containerd, kubelet, pod network, kube-proxy."""
+"""`k3s agent`, and the agent's part of a server: credentials, containerd, kubelet, pod network, proxy, policies."""
 
 import base64
 import re
@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import binaries, containerd, log, node, tokens
+from . import binaries, containerd, log, network_policy, node, tokens
 from .api import CLUSTER_INFO, CSRS, ENDPOINTS, Api, ApiError, Object, Worker
 from .approvals import NODE, PASSWORD, REJECTED
 from .balancer import PORT, Balancer
@@ -170,11 +170,15 @@ def start_node(config: Config, group: Group, url: str, shared: Mapping[str, str]
     kubelet = Api(url, ca, agent / "client-kubelet.crt")
     group.until("this Node", lambda: node.describe(config, kubelet, tunnel, member))
     group.repeat("node-annotations", lambda: node.describe(config, kubelet, tunnel, member), 60)
-    routes = Routes(group, Api(url, ca, agent / "client-k3s-controller.crt"), config, tunnel, shared)
+    controller = Api(url, ca, agent / "client-k3s-controller.crt")
+    routes = Routes(group, controller, config, tunnel, shared)
     group.until("this Node's pod subnet", routes.setup)
     routes.start()
     if not config.flag("disable-kube-proxy"):
         node.start_kube_proxy(config, group, shared["cluster-cidr"])
+    if shared.get("disable-network-policy") != "true":
+        cidr = shared["service-cidr"]
+        group.background("kube-router", lambda: network_policy.start(config, group, controller, cidr))
 
 
 def host_port(url: str) -> str:

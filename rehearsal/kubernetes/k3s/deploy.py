@@ -11,6 +11,14 @@ from .api import Api, ApiError, Object
 from .config import Config
 from .files import digest, write
 
+ELSEWHERE = ("servicelb", "traefik")
+"""What k3s deploys and the stand-in does not."""
+
+
+def left_out(config: Config) -> list[str]:
+    """What a cluster of k3s would have and this one lacks; nothing where all of it is disabled."""
+    return [name for name in ELSEWHERE if name not in config.items("disable")]
+
 
 def ship(config: Config, source: Path) -> None:
     """Write our own manifests, with the cluster's values, except disabled ones."""

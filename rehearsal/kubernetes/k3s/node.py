@@ -86,6 +86,9 @@ def start_kube_proxy(config: Config, group: Group, cluster_cidr: str) -> None:
         "hostname-override": config.node,
         "cluster-cidr": cluster_cidr,
         "proxy-mode": "iptables",
+        # kube-router writes the whole table back, and what was written meanwhile is lost: the more often, the busier
+        # the computer is; k3s puts that right after 30 s
+        "iptables-sync-period": "10s",
         "conntrack-max-per-core": "0",  # a sysctl of the host, which a machine may not set
         "healthz-bind-address": "127.0.0.1",
     }

@@ -2,7 +2,7 @@
 
 import base64
 
-from . import bootstrap, tokens
+from . import bootstrap, network_policy, tokens
 from .api import SYSTEM, V1, Api, Object
 from .config import Config
 
@@ -11,7 +11,7 @@ AGENTS, SERVERS = "system:bootstrappers:k3s", "system:bootstrappers:k3s-server"
 BUNDLE = f"{SYSTEM}/secrets/k3s-bootstrap"
 # What all servers of a cluster must set alike.
 SHARED_TEXTS = ("cluster-cidr", "service-cidr", "cluster-dns", "cluster-domain", "flannel-backend")
-SHARED_FLAGS = ("secrets-encryption", "disable-cloud-controller")
+SHARED_FLAGS = ("secrets-encryption", "disable-cloud-controller", "disable-network-policy")
 
 
 def shared(config: Config) -> dict[str, str]:
@@ -65,8 +65,8 @@ def _bind(api: Api, name: str, role: str, *subjects: tuple[str, str], namespace:
     )
 
 
-def _rule(group: str, resource: str, verbs: str, *names: str) -> Object:
-    rule: Object = {"apiGroups": [group], "resources": [resource], "verbs": verbs.split()}
+def _rule(group: str, resources: str, verbs: str, *names: str) -> Object:
+    rule: Object = {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
     return {**rule, "resourceNames": list(names)} if names else rule
 
 
@@ -90,7 +90,8 @@ def apply_rights(api: Api) -> None:
     """What the holder of an agent's token may do, what one of a server's, and what anyone may read."""
     agents, servers = ("Group", AGENTS), ("Group", SERVERS)
     _bind(api, "k3s-agent-request", "system:node-bootstrapper", agents)
-    _role(api, "k3s-controller", [_rule("", "nodes", "get list watch")])
+    watched = [_rule(name, " ".join(kinds), "list watch") for name, kinds in network_policy.WATCHED.items()]
+    _role(api, "k3s-controller", [_rule("", "nodes", "get list watch"), *watched])
     _role(api, "k3s-servers", [_rule("discovery.k8s.io", "endpointslices", "get list watch")], "default")
     _bind(api, "k3s-controller", "k3s-controller", ("User", "system:k3s-controller"))
     _bind(api, "k3s-servers", "k3s-servers", ("User", "system:k3s-controller"), namespace="default")

@@ -8,7 +8,7 @@ from .api import V1, Api
 from .approvals import Approvals, password_accepted
 from .cloud_controller import CloudController
 from .config import Config
-from .deploy import Deploy, ship
+from .deploy import Deploy, left_out, ship
 from .etcd import Etcd
 from .files import digest
 from .processes import Group, notify_ready
@@ -35,7 +35,7 @@ def run_server(config: Config, group: Group) -> None:
         return
     etcd = Etcd(config)
     etcd.clear_removed()
-    for component in {"traefik", "servicelb"} - set(config.items("disable")):
+    for component in left_out(config):
         log.warning(f"{component} is not part of the stand-in for k3s, and is not deployed")
     secret, join = server_files.prepare(config, etcd)
     reset.flag(config).unlink(missing_ok=True)
