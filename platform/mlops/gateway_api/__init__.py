@@ -72,9 +72,10 @@ def route(
     service: Input,
     port: int,
     filters: Sequence[Mapping[str, Any]],
+    *,
     matches: Sequence[Mapping[str, Any]] = (EVERYTHING,),
 ) -> dict[str, Any]:
-    """The spec of an HTTPRoute: a host's requests that match lead to one service, through the filters in their order."""
+    """The spec of an HTTPRoute: a host's requests that match lead to one service, through the filters in order."""
     strict = {"set": [{"name": "Strict-Transport-Security", "value": STRICT}]}
     return {
         "parentRefs": [{"name": gateway_name, "namespace": SPACE, "sectionName": HTTPS}],

@@ -108,7 +108,7 @@ class Ingress(pulumi.ComponentResource):
             api_version=gateway_api.API_VERSION,
             kind="HTTPRoute",
             metadata={"name": name, "namespace": self._base.spaces[space]},
-            spec=gateway_api.route(self._entrance(label), host, service, port, filters, matches),
+            spec=gateway_api.route(self._entrance(label), host, service, port, filters, matches=matches),
             opts=self._base.under(parent),
         )
         return f"https://{host}"

@@ -1,0 +1,1 @@
+"""What runs beside the registry: carried as text, never imported by the program."""
