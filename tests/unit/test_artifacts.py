@@ -22,7 +22,7 @@ import versions
 from rehearsal import cli
 from rehearsal.cloud import CloudError
 from rehearsal.environment import EnvironmentFile, Unreadable
-from rehearsal.kubernetes import artifacts, build, debs, images, mirror, pack, server, tars
+from rehearsal.kubernetes import artifacts, build, debs, images, mirror, pack, programs, server, tars
 from rehearsal.kubernetes.build import Binary
 from rehearsal.kubernetes.gpu import nvidia_container_runtime as runtime
 from rehearsal.kubernetes.tars import File, Folder, Link
@@ -129,8 +129,9 @@ def test_a_label_makes_another_program() -> None:
 
 def test_every_program_has_its_graph_pinned_by_checksum() -> None:
     """Without go.sum, what a proxy sends would be trusted."""
-    binaries = [value for value in vars(build).values() if isinstance(value, Binary)]
-    for binary in (*binaries, *build.ETCD, *build.CONTAINERD, *build.kubernetes()):
+    tables = [*vars(build).values(), *vars(programs).values(), build.kubernetes()]
+    binaries = [one for value in tables for one in (value if isinstance(value, tuple) else (value,))]
+    for binary in (one for one in binaries if isinstance(one, Binary)):
         assert (binary.folder / "go.mod").exists(), binary.name
         assert (binary.folder / "go.sum").exists(), binary.name
 

@@ -1,0 +1,54 @@
+"""The platform's programs, as their modules pin them: what runs in its pods, and kube-router on its machines.
+
+Upstream sets most versions by the linker, and so does this table: without that the programs do not know theirs.
+"""
+
+from rehearsal.kubernetes.build import Binary
+
+
+def _program(name: str, package: str, version: tuple[str, str], module: str | None = None) -> Binary:
+    # In a module of its own name, with one variable for the version.
+    return Binary(name, module or name, package, dict([version]))
+
+
+_COMMON = "github.com/prometheus/common/version.Version"
+_DISTRIBUTION = "github.com/distribution/distribution/v3"
+_KUBE_ROUTER = "github.com/cloudnativelabs/kube-router/v2"
+_MINIO = "github.com/minio/minio"
+_OAUTH2_PROXY = "github.com/oauth2-proxy/oauth2-proxy/v7"
+_OPERATOR = "github.com/prometheus-operator/prometheus-operator/cmd"
+_PROMETHEUS = "github.com/prometheus/prometheus/cmd"
+_TRAEFIK = "github.com/traefik/traefik/v3"
+
+KUBE_ROUTER = _program(
+    "kube-router", f"{_KUBE_ROUTER}/cmd/kube-router", (f"{_KUBE_ROUTER}/pkg/version.Version", "v2.1.0")
+)
+REGISTRY = _program("registry", f"{_DISTRIBUTION}/cmd/registry", (f"{_DISTRIBUTION}/version.version", "v3.1.2"))
+MINIO = Binary(
+    "minio",
+    "minio",
+    _MINIO,
+    {
+        f"{_MINIO}/cmd.Version": "2026-02-12T20:18:48Z",
+        f"{_MINIO}/cmd.ReleaseTag": "DEVELOPMENT.2026-02-12T20-18-48Z",
+        f"{_MINIO}/cmd.CommitID": "7aac2a2c5b7c",
+        f"{_MINIO}/cmd.ShortCommitID": "7aac2a2c5b7c",
+        f"{_MINIO}/cmd.CopyrightYear": "2026",
+    },
+)
+PROMETHEUS = _program("prometheus", f"{_PROMETHEUS}/prometheus", (_COMMON, "3.16.0"))
+PROMTOOL = _program("promtool", f"{_PROMETHEUS}/promtool", (_COMMON, "3.16.0"), "prometheus")
+ALERTMANAGER = _program("alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager", (_COMMON, "0.31.1"))
+"""The newest release with its pages in the module: later ones embed files that only a release has."""
+PROMETHEUS_OPERATOR = _program("prometheus-operator", f"{_OPERATOR}/operator", (_COMMON, "0.85.0"))
+CONFIG_RELOADER = _program(
+    "prometheus-config-reloader", f"{_OPERATOR}/prometheus-config-reloader", (_COMMON, "0.85.0"), "prometheus-operator"
+)
+TRAEFIK = _program("traefik", f"{_TRAEFIK}/cmd/traefik", (f"{_TRAEFIK}/pkg/version.Version", "v3.6.12"))
+"""The newest minor whose whole graph proxies have; without the dashboard's pages, which only a release has."""
+NODE_EXPORTER = _program("node-exporter", "github.com/prometheus/node_exporter", (_COMMON, "1.12.1"))
+OAUTH2_PROXY = _program("oauth2-proxy", _OAUTH2_PROXY, (f"{_OAUTH2_PROXY}/pkg/version.VERSION", "v7.15.6"))
+CERT_MANAGER = Binary(
+    "cert-manager", "cert-manager", "github.com/cert-manager/cert-manager/cmd/rehearsal", {"main.version": "v1.21.2"}
+)
+"""Controller, webhook, cainjector and startupapicheck, by the name under which it is started."""
