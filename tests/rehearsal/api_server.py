@@ -1,0 +1,91 @@
+"""A Kubernetes API server alone, on the loopback address: no node, no controller, everything else as in a cluster."""
+
+import base64
+import secrets
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from rehearsal.kubernetes import build
+from tests.rehearsal.cluster import Kubectl, until
+
+SECONDS = 90
+LOOPBACK = "127.0.0.1"
+
+
+def _ports(count: int) -> list[int]:
+    """Ports that are free now."""
+    held = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+@contextmanager
+def running() -> Iterator[Kubectl]:
+    """An empty one, for as long as it is used; the kubeconfig is an administrator's."""
+    server = next(binary for binary in build.kubernetes() if binary.name == "kube-apiserver")
+    api, client, peer = _ports(3)
+    with tempfile.TemporaryDirectory(prefix="leasehold-api-") as name:
+        folder, token = Path(name), secrets.token_hex(16)
+        (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
+        key = folder / "accounts.key"
+        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+        store = f"http://{LOOPBACK}:{client}"
+        etcd = {
+            "data-dir": folder / "etcd",
+            "listen-client-urls": store,
+            "advertise-client-urls": store,
+            "listen-peer-urls": f"http://{LOOPBACK}:{peer}",
+            "initial-advertise-peer-urls": f"http://{LOOPBACK}:{peer}",
+            "initial-cluster": f"default=http://{LOOPBACK}:{peer}",
+        }
+        options = {
+            "etcd-servers": store,
+            "secure-port": api,
+            "bind-address": LOOPBACK,
+            "cert-dir": folder / "tls",
+            "token-auth-file": folder / "tokens.csv",
+            "service-account-issuer": "https://leasehold.test",
+            "service-account-key-file": key,
+            "service-account-signing-key-file": key,
+            "service-cluster-ip-range": "10.43.0.0/16",
+            "authorization-mode": "RBAC",
+            "allow-privileged": "true",
+        }
+        commands: list[list[str | Path]] = [
+            [build.build(build.ETCD[0]), *(f"--{name}={value}" for name, value in etcd.items())],
+            [build.build(server), *(f"--{name}={value}" for name, value in options.items())],
+        ]
+        with (folder / "log").open("wb") as log:
+            processes = [subprocess.Popen(words, stdout=log, stderr=log) for words in commands]
+        try:
+            until("the certificate", (folder / "tls" / "apiserver.crt").exists, SECONDS)
+            kubectl = Kubectl(_kubeconfig(folder, api, token))
+            until("the API server", lambda: kubectl.run("get", "--raw", "/readyz") == "ok", SECONDS)
+            yield kubectl
+        finally:
+            for process in reversed(processes):
+                process.terminate()
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _kubeconfig(folder: Path, port: int, token: str) -> Path:
+    authority = base64.b64encode((folder / "tls" / "apiserver.crt").read_bytes()).decode()
+    cluster = {"server": f"https://{LOOPBACK}:{port}", "certificate-authority-data": authority}
+    context = {"name": "x", "context": {"cluster": "x", "user": "x"}}
+    parts = {"clusters": [{"name": "x", "cluster": cluster}], "users": [{"name": "x", "user": {"token": token}}]}
+    file = folder / "kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump({**parts, "contexts": [context], "current-context": "x"}))
+    return file

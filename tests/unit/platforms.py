@@ -1,0 +1,72 @@
+"""Platforms of every form, on a cluster that exists, and their graphs: each is built once for all tests."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import config
+from tests.environments import changed, complete, dev, existing
+from tests.unit import graph
+
+STORE = {"endpoint": "https://s3.example.org", "bucket": "leasehold-backups", "region": "us-east-1"}
+SSO = {"issuer": "https://id.example.org", "client_id": "leasehold", "email_domains": ["example.org"]}
+SUMMARIES = {"endpoint": "https://llm.example.org/v1", "model": "small"}
+TARGET = {"address": "edge.example.org:9100"}
+
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "shipped": {},
+    "small": {"platform.profile": "small"},
+    "full": {
+        "platform.postgres.instances": 3,
+        "platform.object_store": {"kind": "seaweedfs"},
+        "platform.ingress.tls": {"kind": "acme", "email": "ops@example.org"},
+        "platform.ingress.sso": SSO,
+        "platform.backups.store": STORE,
+        "platform.monitoring.summaries": SUMMARIES,
+        "platform.monitoring.targets": {"edge": TARGET},
+        "platform.storage_class": "fast",
+        "platform.egress": ["192.0.2.0/24"],
+    },
+    "external": {
+        "platform.object_store": {"kind": "external", "endpoint": "https://s3.example.org", "prefix": "dev"},
+        "platform.backups.store": {**STORE, "endpoint": "https://s3.example.net"},
+    },
+}
+"""What each form changes in the shipped platform."""
+TEXTS = {
+    "kubeconfig": graph.KUBECONFIG,
+    "object_store_access_key": "canary-access",
+    "object_store_secret_key": "canary-secret",
+    "backup_access_key": "canary-backup-access",
+    "backup_secret_key": "canary-backup-secret",
+    "sso_client_secret": "canary-sso",
+    "summary_api_key": "canary-summary",
+    "comment_url": "https://chat.example.org/canary",
+}
+
+
+def tree(form: str) -> dict[str, Any]:
+    """The environment of a form."""
+    return changed({**existing(), "platform": dev()["platform"]}, CHANGES[form])
+
+
+@cache
+def environment(form: str) -> config.Environment:
+    """The same as a model."""
+    found, problems = config.validate(complete(tree(form)), graph.RULES)
+    assert found is not None, [str(problem) for problem in problems]
+    return found
+
+
+@cache
+def platform(form: str) -> config.Platform:
+    """Its section for the platform."""
+    found = environment(form).platform
+    assert found is not None
+    return found
+
+
+@cache
+def recorded(form: str) -> graph.Graph:
+    """Every registration of a form."""
+    return graph.record(tree(form), preview=False, **TEXTS)
