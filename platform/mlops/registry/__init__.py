@@ -34,6 +34,8 @@ from mlops.services import S3, Keys, Login
 from mlops.spaces import Space
 
 CLAIM = "registry-data"
+AUTHORITY = "leasehold-authority"
+"""ConfigMap with the certificate that the ingress trusts."""
 FLOWS: tuple[Flow, ...] = (
     Flow("ingress", NAME, (PORT,), "people and builds outside push and pull"),
     Flow(NODES, NAME, (PORT,), "the nodes' runtime pulls, by a port of the node"),
@@ -56,9 +58,9 @@ def spaces(config: config.Platform) -> tuple[Space, ...]:
     return (Space(NAME, cpu="500m", memory="1536Mi", pods=8, storage=f"{size}Gi"),)
 
 
-def _instead(name: str, _: str) -> str:
-    """A name that is known when something else is."""
-    return name
+def _when(made: pulumi.CustomResource, name: str) -> pulumi.Output[str]:
+    """A name that is known when something is there."""
+    return made.id.apply(lambda _: name)
 
 
 def script() -> str:
@@ -162,7 +164,7 @@ class Registry(pulumi.ComponentResource):
             spec=wanted,
             opts=pulumi.ResourceOptions.merge(base.under(self), pulumi.ResourceOptions(protect=True)),
         )
-        return made.id.apply(partial(_instead, CLAIM))
+        return _when(made, CLAIM)
 
     def _settings(self) -> pulumi.Output[str]:
         """The ConfigMap of both kinds' settings; other settings are another one, so that the pods start again."""
@@ -170,7 +172,7 @@ class Registry(pulumi.ComponentResource):
         name = f"{NAME}-settings-{hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:10]}"
         under = self._base.under(self)
         made = ConfigMap(f"{NAME}-settings", metadata=self._metadata(name), immutable=True, data=texts, opts=under)
-        return made.id.apply(partial(_instead, name))
+        return _when(made, name)
 
     def _server(self, kind: str, replicas: int, mounted: pulumi.Output[str], claim: pulumi.Output[str] | None) -> None:
         image = self._base.images.reference(versions.REGISTRY)
@@ -208,7 +210,7 @@ class Registry(pulumi.ComponentResource):
             subjects=[{"kind": "ServiceAccount", "name": name, "namespace": base.spaces[NAME]}],
             opts=under,
         )
-        called = account.metadata.apply(lambda known: known.name or name)
+        called = _when(account, name)
         image, schedule = base.images.reference(versions.PYTHON), base.config.registry.collect
         CronJob(
             name,
@@ -221,7 +223,7 @@ class Registry(pulumi.ComponentResource):
         under = self._base.under(self)
         authority = ConfigMap(
             f"{NAME}-authority",
-            metadata=self._metadata("leasehold-authority"),
+            metadata=self._metadata(AUTHORITY),
             data={"ca.crt": args.authority},
             opts=under,
         )
@@ -230,12 +232,12 @@ class Registry(pulumi.ComponentResource):
             api_version=gateway_api.API_VERSION,
             kind="BackendTLSPolicy",
             metadata=self._metadata(NAME),
-            spec=spec.backend_tls(authority.metadata.apply(lambda known: known.name or "leasehold-authority")),
+            spec=spec.backend_tls(_when(authority, AUTHORITY)),
             # The ingress brings the definition.
             opts=self._base.under(self, args.ingress.definitions),
         )
         # A route before its policy would not find the authority.
-        writer, reader = (policy.id.apply(partial(_instead, name)) for name in (NAME, spec.workload(PULL)))
+        writer, reader = (_when(policy, name) for name in (NAME, spec.workload(PULL)))
         url = args.ingress.route(NAME, NAME, reader, SERVICE_PORT, self, matches=[spec.VERSION_2])
         args.ingress.route(NAME, NAME, writer, SERVICE_PORT, self, part="changes", matches=spec.changes())
         login = Login(url, PUSH, f"{NAME}/{NAME}-{PUSH}-login", "password")
