@@ -1,4 +1,4 @@
-"""Writes the generated pages: docs/configuration.md from the models, docs/outputs.md from the outputs.
+"""Writes the generated pages: configuration.md from the models, outputs.md from the outputs, flows.md from the flows.
 
 Usage: python docs/generate.py [--check]; with --check it writes nothing and fails when a page is stale.
 """
@@ -18,6 +18,8 @@ sys.path.append(str(DOCS.parent / "platform"))
 
 import config  # noqa: E402  the project's folder must be on the path first
 from cluster.kubeconfig import TUNNEL  # noqa: E402
+from mlops import inventory  # noqa: E402
+from mlops.flows import API, METADATA, NODES, PODS, WORLD  # noqa: E402
 from outputs import StackOutputs  # noqa: E402
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
@@ -174,10 +176,68 @@ def outputs() -> str:
     return "\n".join(lines) + "\n"
 
 
+EVERYTHING = {
+    "domain": "example.org",
+    "ingress": {
+        "tls": {"kind": "acme", "email": "ops@example.org"},
+        "sso": {"issuer": "https://id.example.org", "client_id": "x", "email_domains": ["example.org"]},
+    },
+    "backups": {"store": {"endpoint": "https://s3.example.org", "bucket": "backups"}},
+    "monitoring": {"summaries": {"endpoint": "https://llm.example.org/v1", "model": "x"}},
+}
+"""A platform with every part that can be had."""
+PEERS = {
+    WORLD: f"addresses outside the cluster; never {METADATA.partition('/')[0]}",
+    API: "the Kubernetes API, on the servers' addresses",
+    NODES: "kubelets and exporters, on the nodes' addresses",
+    PODS: "pods of any namespace",
+}
+
+
+def flows() -> str:
+    """The namespaces of the platform, and who talks to whom."""
+    wanted = config.Platform.model_validate(EVERYTHING)
+    lines = [
+        "# Namespaces and flows",
+        "",
+        "Generated from the components in `platform/mlops/` by `make docs`, for a platform with every part and the",
+        "profile `default`. A part that is left out takes its rows along.",
+        "",
+        "## Namespaces",
+        "",
+        "Every container has requests and a memory limit: its own, or the namespace's default. No pod has a token that",
+        "its component does not ask for.",
+        "",
+        "| namespace | Pod Security | CPU requested | memory limit | pods | volumes | why not restricted |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for space in sorted(inventory.spaces(wanted), key=lambda space: space.name):
+        sizes = f"{space.cpu} | {space.memory} | {space.pods} | {space.storage}"
+        lines.append(f"| `{space.name}` | {space.level} | {sizes} | {space.why} |")
+    lines += [
+        "",
+        "## Flows",
+        "",
+        "Everything else is refused, in both directions. Pods of one namespace reach each other, and every pod asks",
+        "the cluster's DNS. Ports are those of the pod, TCP. Targets and webhooks outside that an environment names",
+        "have policies of their own, which lead out of the cluster only.",
+        "",
+        "| from | to | ports | why |",
+        "|---|---|---|---|",
+    ]
+    for flow in sorted(set(inventory.flows(wanted)), key=lambda flow: (flow.source, flow.target, flow.ports)):
+        ports = ", ".join(map(str, flow.ports))
+        lines.append(f"| `{flow.source}` | `{flow.target}` | {ports} | {flow.why} |")
+    lines += ["", "Names that are no namespace:", ""]
+    lines += [f"- `{name}`: {meaning}" for name, meaning in PEERS.items()]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """Write the pages, or compare them."""
     stale = []
-    for name, text in (("configuration.md", configuration()), ("outputs.md", outputs())):
+    pages = {"configuration.md": configuration(), "outputs.md": outputs(), "flows.md": flows()}
+    for name, text in pages.items():
         page = DOCS / name
         if "--check" in sys.argv:
             stale += [name] if not page.exists() or page.read_text() != text else []
