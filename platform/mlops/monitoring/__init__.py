@@ -14,8 +14,8 @@ from mlops import credentials
 from mlops.base import Base
 from mlops.flows import ANYWHERE, API, METADATA, NODES, PODS, Flow
 from mlops.ingress import Ingress
-from mlops.monitoring import alerts, dashboards, routing
-from mlops.monitoring.values import ADMIN, DASHBOARDS, EXPORTERS, PASSWORD, Names, values
+from mlops.monitoring import alerts, dashboards, routing, stack
+from mlops.monitoring.stack import ADMIN, DASHBOARDS, EXPORTERS, PASSWORD, Names
 from mlops.scrapes import Scrape, spec
 from mlops.services import Login, Service
 from mlops.spaces import Space
@@ -59,7 +59,7 @@ def spaces(config: Platform) -> tuple[Space, ...]:
 def example_values(config: Platform) -> list[tuple[Chart, dict[str, Any]]]:
     """The chart, and what it is given in an environment without digests."""
     names = Names("grafana-admin", "http://webhook.example:12000/alerts")
-    return [(PROMETHEUS_STACK_CHART, values(config, Images(), names))]
+    return [(PROMETHEUS_STACK_CHART, stack.values(config, Images(), names))]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Monitoring(pulumi.ComponentResource):
     def _values(self, admin: pulumi.Output[str]) -> Mapping[str, pulumi.Input[Any]]:
         base, webhook = self._base, self._args.webhook
         url = webhook.url if webhook else None
-        chosen = values(base.config, base.images, Names("", url))
+        chosen = stack.values(base.config, base.images, Names("", url))
         chosen["grafana"]["admin"]["existingSecret"] = admin
         if webhook:
             token = credentials.secret(base, routing.TOKEN, SPACE, {"token": webhook.token}, self)
@@ -182,8 +182,11 @@ class Monitoring(pulumi.ComponentResource):
 
     def _rules(self) -> None:
         config, scrapes = self._base.config, self._args.scrapes
-        ends: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(dict(self._args.lease_ends))
-        rules = ends.apply(lambda known: {"groups": alerts.groups(config, scrapes, known)})
+        names = sorted(self._args.lease_ends)
+        ends = pulumi.Output.all(*(self._args.lease_ends[name] for name in names))
+        rules = ends.apply(
+            lambda known: {"groups": alerts.groups(config, scrapes, dict(zip(names, known, strict=True)))}
+        )
         metadata = {"name": "leasehold", "namespace": self._base.spaces[SPACE]}
         self._object("alerts", "PrometheusRule", metadata, rules)
 
