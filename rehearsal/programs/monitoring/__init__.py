@@ -1,0 +1,1 @@
+"""Stand-ins for kube-state-metrics and Grafana, which cannot be had as Go modules."""
