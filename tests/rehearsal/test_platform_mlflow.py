@@ -1,0 +1,174 @@
+"""MLflow as its users have it: through the ingress, with TLS, by the client of PyPI; and what strangers get."""
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from unittest import mock
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from tests.rehearsal.cluster import until
+from tests.rehearsal.services import Platform
+
+SIZE = 50 * 1024 * 1024
+RECOVERY = 60.0
+"""Seconds until a server that was killed answers again."""
+ROUTES = """
+import json, os
+os.environ["_MLFLOW_SGI_NAME"], os.environ["_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED"] = "uvicorn", "true"
+import mlflow.server
+from mlflow.server.auth import create_app
+app = create_app()
+found = [(rule.rule, sorted(rule.methods)) for rule in mlflow.server.app.url_map.iter_rules()]
+found += [(r.path, sorted(r.methods)) for r in app.routes if getattr(r, "methods", None)]
+print("ROUTES " + json.dumps(found))
+"""
+"""In the server's pod: what the installed MLflow answers, with users switched on."""
+UNASKED = {"/health", "/static-files/x"}
+"""Of them MLflow itself asks nobody."""
+
+
+@pytest.fixture(scope="module")
+def client(platform: Platform) -> Iterator[MlflowClient]:
+    """A client as a person configures it: by environment."""
+    user, password = platform.password("mlflow")
+    settings = {
+        "MLFLOW_TRACKING_USERNAME": user,
+        "MLFLOW_TRACKING_PASSWORD": password,
+        "MLFLOW_TRACKING_SERVER_CERT_PATH": str(platform.authority),
+        "NO_PROXY": "*",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    with mock.patch.dict(os.environ, settings):
+        uri = platform.outputs["mlflow_tracking_uri"]
+        mlflow.set_tracking_uri(uri)
+        yield MlflowClient(uri)
+
+
+@pytest.fixture(scope="module")
+def routes(platform: Platform) -> list[tuple[str, str]]:
+    """Method and path of every route of the installed MLflow."""
+    words = ("exec", "-n", "mlflow", "deploy/mlflow", "-c", "mlflow", "--", "python3", "-c", ROUTES)
+    said = platform.kubectl.run(*words, timeout=300)
+    [line] = [line for line in said.splitlines() if line.startswith("ROUTES ")]
+    found = {
+        (method, re.sub(r"<[^>]*>|{[^}]*}", "x", path))
+        for path, methods in json.loads(line.removeprefix("ROUTES "))
+        for method in methods
+    }
+    return sorted(found)
+
+
+def test_a_run_with_its_artifact_and_a_model_with_its_alias_are_read_back(client: MlflowClient, tmp_path: Path) -> None:
+    """Statement 1: what a training script does, from outside."""
+    file = tmp_path / "weights.bin"
+    file.write_bytes(os.urandom(SIZE))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    name = f"outside-{time.time_ns()}"
+    experiment = client.create_experiment(name)
+    run = client.create_run(experiment)
+    client.log_param(run.info.run_id, "depth", 3)
+    for step in range(3):
+        client.log_metric(run.info.run_id, "loss", 1 / (step + 1), step=step)
+    client.log_artifact(run.info.run_id, str(file), "model")
+    client.set_terminated(run.info.run_id)
+    client.create_registered_model(name)
+    versions = [
+        client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id).version for _ in range(2)
+    ]
+    for version in versions:
+        client.set_registered_model_alias(name, "staging", version)
+        assert client.get_model_version_by_alias(name, "staging").version == version
+    read = client.get_run(run.info.run_id)
+    assert (read.data.params, read.info.status) == ({"depth": "3"}, "FINISHED")
+    history = client.get_metric_history(run.info.run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    back = client.download_artifacts(run.info.run_id, "model/weights.bin", str(tmp_path))
+    assert hashlib.sha256(Path(back).read_bytes()).hexdigest() == digest
+
+
+def test_every_route_of_the_installed_mlflow_refuses_strangers(
+    platform: Platform, routes: list[tuple[str, str]]
+) -> None:
+    """Statement 1, the other half; MLflow leaves some routes open on purpose, and the next version may have others."""
+    assert len(routes) > 300
+    assert {path for _, path in routes} >= UNASKED
+    session, url = platform.session(), platform.url("mlflow")
+    answers = {
+        (method, path): session.request(method, f"{url}{path}", timeout=30, allow_redirects=False).status_code
+        for method, path in [*routes, ("GET", "/metrics"), ("GET", "/nowhere")]
+    }
+    assert not {route: status for route, status in answers.items() if status not in (401, 403)}
+
+
+@pytest.mark.parametrize("login", [("admin", "password"), ("admin", "password1234"), ("admin", ""), ("", "")])
+def test_well_known_passwords_are_refused(platform: Platform, login: tuple[str, str]) -> None:
+    """Older versions of MLflow came with one of them."""
+    session = platform.session()
+    session.auth = login
+    asked = session.get(f"{platform.url('mlflow')}/api/2.0/mlflow/users/current", timeout=30)
+    assert asked.status_code == 401
+
+
+def test_other_host_names_are_refused_inside_the_cluster_too(platform: Platform) -> None:
+    """A web page elsewhere could have a name of its own lead here."""
+    script = (
+        "import urllib.request as u, urllib.error as e\n"
+        "r = u.Request('http://mlflow.mlflow.svc:5000/', headers={'Host': 'evil.example.org'})\n"
+        "try: print(u.urlopen(r).status)\n"
+        "except e.HTTPError as x: print(x.code)\n"
+    )
+    words = ("exec", "-n", "mlflow", "deploy/mlflow", "-c", "metrics", "--", "python3", "-c", script)
+    assert platform.kubectl.run(*words) == "403"
+
+
+def test_prometheus_gets_metrics_without_an_account(platform: Platform) -> None:
+    """MLflow shows them to administrators only; they are counted by all of its processes."""
+    script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9000/metrics').read().decode())"
+    words = ("exec", "-n", "mlflow", "deploy/mlflow", "-c", "metrics", "--", "python3", "-c", script)
+    assert "mlflow_http_request_total" in platform.kubectl.run(*words)
+
+
+def test_a_killed_server_loses_nothing_that_it_acknowledged(platform: Platform, client: MlflowClient) -> None:
+    """Statement 4: the client's own retries carry it over."""
+    experiment = client.create_experiment(f"killed-{time.time_ns()}")
+    run = client.create_run(experiment).info.run_id
+    acknowledged: list[tuple[float, int]] = []
+    failures: list[Exception] = []
+    done = threading.Event()
+
+    def write() -> None:
+        step = 0
+        while not done.is_set() and not failures:
+            try:
+                client.log_metric(run, "kept", float(step), step=step)
+            except Exception as failure:
+                failures.append(failure)
+            acknowledged.append((time.monotonic(), step))
+            step += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        until("the first writes", lambda: len(acknowledged) > 5, 30)
+        platform.kubectl.run("delete", "pods", "-n", "mlflow", "-l", "app.kubernetes.io/name=mlflow", "--force")
+        killed, before = time.monotonic(), len(acknowledged)
+        until("writes after it", lambda: len(acknowledged) > before + 5, RECOVERY + 60)
+    finally:
+        done.set()
+        writer.join(timeout=RECOVERY)
+    assert not failures
+    times = [at for at, _ in acknowledged]
+    gap = max(later - earlier for earlier, later in pairwise(times))
+    print(f"measured: MLflow's pod killed, {gap:.1f} s without an answer, {time.monotonic() - killed:.1f} s in all")
+    assert gap <= RECOVERY
+    kept = {metric.step for metric in client.get_metric_history(run, "kept")}
+    assert {step for _, step in acknowledged} <= kept
