@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import config
 from cluster import rules as cluster_rules
 from infra import rules
+from mlops import rules as platform_rules
 from tests.environments import DELETE, changed, complete, dev, existing, hosts, two_sites
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "invalid_environments.yaml").read_text())
 
 
-RULES = [rules.check, cluster_rules.check]
+RULES = [rules.check, cluster_rules.check, platform_rules.check]
 
 
 def problems(tree: dict[str, Any]) -> list[str]:
@@ -124,14 +125,21 @@ paths = st.sampled_from(
             *(f"cluster.{key}" for key in config.K3sCluster.model_fields),
             *(f"cluster.snapshots.{key}" for key in config.Snapshots.model_fields),
             *(f"artifacts.{key}" for key in config.Artifacts.model_fields),
+            *(f"platform.{key}" for key in config.Platform.model_fields),
+            *(f"platform.backups.{key}" for key in config.Backups.model_fields),
+            *(f"platform.ingress.{key}" for key in config.Ingress.model_fields),
+            *(f"platform.object_store.{key}" for key in config.Minio.model_fields),
             "infra",
             "cluster",
+            "platform",
             "restore",
         }
     )
 )
 
 
+# Hypothesis takes the time that a loaded computer needs for that of its strategies, which are quick.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(paths, junk, max_size=2))
 def test_any_junk_gives_lines_and_never_a_traceback(changes: dict[str, Any]) -> None:
     """Errors are part of the product."""
@@ -140,7 +148,7 @@ def test_any_junk_gives_lines_and_never_a_traceback(changes: dict[str, Any]) -> 
     except (AttributeError, KeyError, TypeError, ValueError):  # two paths of which one lies below the other
         return
     for line in problems(tree):
-        assert re.match(r"^(infra|cluster|artifacts|restore)\S* ?", line)
+        assert re.match(r"^(infra|cluster|platform|artifacts|restore)\S* ?", line)
         assert "\n" not in line
 
 
