@@ -11,6 +11,8 @@ def _program(name: str, package: str, version: tuple[str, str], module: str | No
     return Binary(name, module or name, package, dict([version]))
 
 
+_ARGO_CD = "github.com/argoproj/argo-cd/v3"
+_ARGO_WORKFLOWS = "github.com/argoproj/argo-workflows/v4"
 _COMMON = "github.com/prometheus/common/version.Version"
 _DISTRIBUTION = "github.com/distribution/distribution/v3"
 _KUBE_ROUTER = "github.com/cloudnativelabs/kube-router/v2"
@@ -48,6 +50,13 @@ TRAEFIK = _program("traefik", f"{_TRAEFIK}/cmd/traefik", (f"{_TRAEFIK}/pkg/versi
 """The newest minor whose whole graph proxies have; without the dashboard's pages, which only a release has."""
 NODE_EXPORTER = _program("node-exporter", "github.com/prometheus/node_exporter", (_COMMON, "1.12.1"))
 OAUTH2_PROXY = _program("oauth2-proxy", _OAUTH2_PROXY, (f"{_OAUTH2_PROXY}/pkg/version.VERSION", "v7.15.6"))
+ARGO_CD = _program("argocd", f"{_ARGO_CD}/cmd", (f"{_ARGO_CD}/common.version", "3.2.12"), "argo-cd")
+"""Every part of it, by the name under which it is started. The newest minor whose engine is a module of its own: later
+ones have it in a folder that no proxy has, or want a newer compiler."""
+ARGO_WORKFLOWS = tuple(
+    _program(name, f"{_ARGO_WORKFLOWS}/cmd/{name}", (f"{_ARGO_WORKFLOWS}.version", "v4.0.5"), "argo-workflows")
+    for name in ("workflow-controller", "argoexec")
+)
 CERT_MANAGER = Binary(
     "cert-manager", "cert-manager", "github.com/cert-manager/cert-manager/cmd/rehearsal", {"main.version": "v1.21.2"}
 )
