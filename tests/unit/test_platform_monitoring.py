@@ -144,7 +144,7 @@ def test_objects_of_ours_come_after_the_release_that_brings_their_kinds() -> Non
 
 def test_the_ends_of_leases_become_rules() -> None:
     """The cloud says when a lease ends; nothing in the cluster knows it."""
-    recorded = graph.record(dev(), **platforms.TEXTS)
+    recorded = graph.record(dev(), preview=False, **platforms.TEXTS)
     spec = graph.unwrapped(recorded.one(RULE, "alerts").inputs)["spec"]
     [leases] = [group["rules"] for group in spec["groups"] if group["name"] == "leasehold-leases"]
     recorded_ends = {rule["labels"]["lease"]: rule["expr"] for rule in leases if "record" in rule}
@@ -165,7 +165,7 @@ def test_a_new_rotation_is_a_new_secret_of_grafana() -> None:
     """It reads its password only when it starts, and starts anew when the Secret's name changes."""
     config = platforms.tree("small")
     config["platform"]["rotation"] = 2
-    recorded = graph.record(config, **platforms.TEXTS)
+    recorded = graph.record(config, preview=False, **platforms.TEXTS)
     secret = recorded.one("kubernetes:core/v1:Secret", "monitoring-grafana-admin-2")
     assert graph.is_secret(secret.inputs["stringData"]) or graph.is_secret(
         secret.inputs["stringData"]["admin-password"]

@@ -14,21 +14,20 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.core.v1 import ConfigMap, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
-from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
+from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding
 
 from config import Platform, Summaries
 from mlops import credentials
+from mlops.argo import accounts
 from mlops.base import Base
 from mlops.flows import ANYWHERE, METADATA
 from versions import PYTHON
 
-SPACE = "workflows"
+SPACE = accounts.SPACE
 NAME = "log-analysis"
 """Of the WorkflowTemplate, and of what belongs to it."""
 PARAMETER = "alerts"
 """Parameter of the template: Alertmanager's message, as JSON text."""
-EXECUTOR = "executor"
-"""Account of the steps that need nothing of the API but to say how they ended."""
 OUTSIDE = {"leasehold/reaches": "outside"}
 """Label of the pods that may reach the language model, or where comments go."""
 RESULT = "/out/result"
@@ -59,11 +58,6 @@ def reading() -> list[dict[str, Any]]:
         {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     ]
-
-
-def telling() -> list[dict[str, Any]]:
-    """What every step of a workflow must do: say how it ended."""
-    return [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
 
 
 def _container(image: str, step: str, environment: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -121,7 +115,14 @@ def template(image: str, summaries: Summaries | None, *, comments: bool) -> dict
     report["outputs"]["artifacts"] = [kept]
     steps = [("collect", "{{workflow.parameters.alerts}}"), ("report", "{{steps.collect.outputs.parameters.result}}")]
     templates = [
-        _step("collect", _container(image, "collect", []), serviceAccountName=NAME, **again),
+        # The one step whose program gets a token of the API.
+        _step(
+            "collect",
+            _container(image, "collect", []),
+            serviceAccountName=NAME,
+            automountServiceAccountToken=True,
+            **again,
+        ),
         report,
     ]
     if comments:
@@ -134,7 +135,9 @@ def template(image: str, summaries: Summaries | None, *, comments: bool) -> dict
     ]
     return {
         "entrypoint": "analysis",
-        "serviceAccountName": EXECUTOR,
+        "serviceAccountName": accounts.EXECUTOR,
+        "automountServiceAccountToken": False,
+        "executor": {"serviceAccountName": accounts.EXECUTOR},
         "arguments": {"parameters": [{"name": PARAMETER}]},
         "activeDeadlineSeconds": 900,
         "ttlStrategy": {"secondsAfterCompletion": 24 * 3600},
@@ -204,24 +207,16 @@ class LogAnalysis(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _account(self, name: str, metadata: dict[str, Any]) -> None:
-        """Who collects: it reads pods everywhere, and says in its own namespace how it ended."""
+        """Who collects: it reads pods everywhere. The executor beside it says with its own token how it ended."""
         under, everywhere = self._base.under(self), f"leasehold-{NAME}"
-        ServiceAccount(f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=under)
+        ServiceAccount(f"{name}-account", metadata=metadata, automount_service_account_token=True, opts=under)
         ClusterRole(f"{name}-reading", metadata={"name": everywhere}, rules=reading(), opts=under)
-        Role(f"{name}-telling", metadata=metadata, rules=telling(), opts=under)
         group = "rbac.authorization.k8s.io"
         subjects = [{"kind": "ServiceAccount", **metadata}]
         ClusterRoleBinding(
             f"{name}-reading",
             metadata={"name": everywhere},
             role_ref={"api_group": group, "kind": "ClusterRole", "name": everywhere},
-            subjects=subjects,
-            opts=under,
-        )
-        RoleBinding(
-            f"{name}-telling",
-            metadata=metadata,
-            role_ref={"api_group": group, "kind": "Role", "name": NAME},
             subjects=subjects,
             opts=under,
         )
