@@ -17,7 +17,7 @@ def check(environment: Environment) -> Iterator[Problem]:
     if platform is None:
         return
     if environment.cluster is None:
-        yield Problem("platform", "(set)", "there is no cluster to install it on", "add cluster, or leave it out")
+        yield Problem("cluster", "(missing)", "the platform has nothing to run on", "add it, or leave platform out")
     yield from _needs(platform)
     yield from _backups(platform)
     if isinstance(environment.cluster, K3sCluster):
