@@ -1,0 +1,253 @@
+"""The watch over the platform: what it sees, who may look, and that each alert reaches the log analysis.
+
+Causes are real where a rehearsal can produce them. A full volume, an overdue backup and a failed promotion are made of
+series that a pod shows: its volumes are folders, of which the kubelet measures nothing, and a day is too long.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+import versions
+from tests.rehearsal.cluster import until
+from tests.rehearsal.services import SECONDS, Platform
+
+SPACE = "alerts-test"
+"""Namespace of the causes."""
+EXPORTER = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.end_headers()
+        self.wfile.write(os.environ["SERIES"].encode())
+http.server.HTTPServer(("", 8080), Handler).serve_forever()
+"""
+SERIES = """\
+kubelet_volume_stats_used_bytes{persistentvolumeclaim="full"} 95
+kubelet_volume_stats_capacity_bytes{persistentvolumeclaim="full"} 100
+kube_cronjob_created{cronjob="never-backup"} 1
+argo_workflows_workflowtemplate_triggered_total{name="promote-test",phase="Failed"} 1
+"""
+GREEDY = "held = []\nwhile True:\n    held.append(bytearray(1 << 20))"
+CLOSED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+ALLOWED = "Watchdog|WorkflowFailed"
+"""What may have fired: the one that always does, and what other tests of pipelines do on purpose."""
+REACH = 360.0
+"""Seconds from a cause to the workflow: two minutes for a target to be down for good, and the intervals on the way."""
+
+
+def python(program: str, *, memory: str = "128Mi", series: str = "") -> dict[str, Any]:
+    """A container that runs a program."""
+    return {
+        "name": "main",
+        "image": versions.PYTHON.tagged,
+        "command": ["python3", "-c", program],
+        "env": [{"name": "SERIES", "value": series}],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": memory}},
+        "securityContext": CLOSED,
+    }
+
+
+def pod(name: str, container: Mapping[str, Any]) -> dict[str, Any]:
+    security = {"runAsNonRoot": True, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": SPACE, "labels": {"app": name}},
+        "spec": {"automountServiceAccountToken": False, "securityContext": security, "containers": [dict(container)]},
+    }
+
+
+def model(name: str) -> dict[str, Any]:
+    """A Service as those of models are, which Prometheus finds by its label."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": SPACE, "labels": {"leasehold/scrape": "model"}},
+        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 8080}]},
+    }
+
+
+def lease() -> dict[str, Any]:
+    """The end of a lease, as the stack's own rules record it: in an hour."""
+    rule = {"record": "leasehold_lease_end_seconds", "expr": f"vector({int(time.time()) + 3600})"}
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "lease", "namespace": SPACE},
+        "spec": {"groups": [{"name": "test", "rules": [{**rule, "labels": {"lease": "ending"}}]}]},
+    }
+
+
+def certificate() -> list[dict[str, Any]]:
+    """A certificate that wants to be renewed in a minute; its issuer is taken away before."""
+    metadata = {"name": "ending", "namespace": SPACE}
+    times = {"duration": "1h", "renewBefore": "59m"}
+    issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": metadata, "spec": {"selfSigned": {}}}
+    wanted = {"secretName": "ending", "dnsNames": ["ending.example.org"], "issuerRef": {"name": "ending"}, **times}
+    return [issuer, {**issuer, "kind": "Certificate", "spec": wanted}]
+
+
+def workflow() -> dict[str, Any]:
+    """A workflow that fails."""
+    container = python("raise SystemExit('it broke on purpose')")
+    del container["name"]
+    step = {"name": "fail", "container": container}
+    security = {"runAsNonRoot": True, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}}
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": "alerts-test-", "namespace": "workflows"},
+        "spec": {"entrypoint": "fail", "securityContext": security, "templates": [step]},
+    }
+
+
+EXPECTED = {
+    "PodOutOfMemory": SPACE,
+    "TargetDown": SPACE,
+    "VolumeNearlyFull": SPACE,
+    "BackupOld": SPACE,
+    "PromotionFailed": SPACE,
+    "CertificateEnding": SPACE,
+    "LeaseEnding": None,
+    "WorkflowFailed": "workflows",
+}
+"""Alert to the namespace that it names."""
+
+
+class Watched:
+    """Prometheus and what alerts started, as an operator asks for them."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """An instant query, through the ingress."""
+        answer = self.platform.get("prometheus", "/api/v1/query", login=True, params={"query": text})
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return found
+
+    def analyses(self) -> list[dict[str, Any]]:
+        """The workflows that alerts started."""
+        found: list[dict[str, Any]] = self.platform.kubectl.get("workflows.argoproj.io", "-n", "workflows")["items"]
+        return [item for item in found if item["metadata"]["name"].startswith("log-analysis-")]
+
+    def told(self) -> dict[tuple[str, str | None], str]:
+        """Alert and namespace to the name of the workflow that was started for it."""
+        found = {}
+        for item in self.analyses():
+            [parameter] = item["spec"]["arguments"]["parameters"]
+            for alert in json.loads(parameter["value"])["alerts"]:
+                labels = alert["labels"]
+                found[labels["alertname"], labels.get("namespace")] = item["metadata"]["name"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def watched(platform: Platform) -> Watched:
+    return Watched(platform)
+
+
+def test_every_target_of_the_shipped_platform_answers(watched: Watched) -> None:
+    """A metric that is not there makes its alert a promise that nobody keeps."""
+
+    def all_up() -> bool:
+        down = [item["metric"] for item in watched.query("up == 0")]
+        assert not down, down
+        return True
+
+    until("every target to answer", all_up, 120, 5)
+    jobs = {item["metric"]["job"] for item in watched.query("count by (job) (up)")}
+    wanted = {"mlflow", "object-store", "postgres", "traefik", "cert-manager", "registry", "gpus", "argo-workflows"}
+    assert wanted | {"kubelet", "node-exporter", "kube-state-metrics"} <= jobs
+
+
+def test_nothing_fires_on_a_healthy_platform(watched: Watched) -> None:
+    """Statement 6: since the platform is up, at most ten minutes back, nothing fired but the watchdog."""
+    fired = watched.query(f'count_over_time(ALERTS{{alertstate="firing",alertname!~"{ALLOWED}"}}[10m])')
+    assert not [item["metric"] for item in fired]
+    assert watched.query('ALERTS{alertname="Watchdog",alertstate="firing"}')
+
+
+@pytest.fixture(scope="module")
+def causes(platform: Platform) -> Iterator[float]:
+    """All causes at once; when that was."""
+    kubectl = platform.kubectl
+    level = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": level}}))
+    silent = pod("silent", python("import time\ntime.sleep(3600)"))
+    objects = [
+        *(pod("greedy", python(GREEDY, memory="48Mi")), silent, model("silent"), model("series"), lease()),
+        *(pod("series", python(EXPORTER, series=SERIES)), *certificate()),
+    ]
+    kubectl.apply(yaml.safe_dump_all(objects))
+    failed = kubectl.run("create", "-f", "-", "-o", "name", stdin=json.dumps(workflow()))
+    kubectl.run("wait", "-n", SPACE, "certificate/ending", "--for=condition=Ready", "--timeout=60s", timeout=90)
+    kubectl.run("delete", "-n", SPACE, "issuer/ending")
+    yield time.time()
+    kubectl.run("delete", "-n", "workflows", failed)
+    kubectl.run("delete", "namespace", SPACE, "--timeout=120s", timeout=150)
+
+
+@pytest.mark.usefixtures("causes")
+def test_grafana_lets_in_its_administrator_and_nobody_else(platform: Platform) -> None:
+    """By the generated password; the pair that it comes with is known to everybody."""
+    user, password = platform.password("grafana")
+    session = platform.session()
+    url = platform.url("grafana")
+    for pair in ((user, "admin"), ("admin", "prom-operator"), (user, "")):
+        assert session.post(f"{url}/login", json=dict(zip(("user", "password"), pair, strict=True))).status_code == 401
+    assert platform.get("grafana", "/api/search").status_code == 401
+    assert session.post(f"{url}/login", json={"user": user, "password": password}, timeout=SECONDS).status_code == 200
+    boards = {item["title"] for item in platform.get("grafana", "/api/search", login=True).json()}
+    assert {"Platform", "Model serving", "Leases and GPUs"} <= boards
+
+
+@pytest.mark.parametrize("service", ["prometheus", "alertmanager"])
+def test_the_other_user_interfaces_are_behind_a_password(platform: Platform, service: str) -> None:
+    """They have no accounts, and show names of everything."""
+    for path in ("/", "/metrics", "/api/v1/status/config", "/api/v2/alerts", "/-/ready", "/-/reload"):
+        assert platform.get(service, path).status_code == 401
+    assert platform.get(service, "/-/ready", login=True).status_code == 200
+
+
+def test_the_series_of_a_dashboard_come_through_grafana(platform: Platform) -> None:
+    """Its data source is Prometheus, reached inside the cluster."""
+    path = "/api/datasources/proxy/uid/prometheus/api/v1/query"
+    answer = platform.get("grafana", path, login=True, params={"query": "count(up)"})
+    assert int(answer.json()["data"]["result"][0]["value"][1]) > 10
+
+
+def test_each_alert_fires_by_its_cause_and_starts_the_log_analysis(watched: Watched, causes: float) -> None:
+    """Statement 6, from the cause to the webhook: the rule, Alertmanager, the token, the sensor."""
+
+    def all_told() -> bool:
+        missing = set(EXPECTED.items()) - set(watched.told())
+        firing = [item["metric"]["alertname"] for item in watched.query('ALERTS{alertstate="firing"}')]
+        assert not missing, f"not told: {sorted(map(str, missing))}; firing: {sorted(firing)}"
+        return True
+
+    until("every alert to start its workflow", all_told, REACH - (time.time() - causes), 5)
+
+
+@pytest.mark.usefixtures("causes")
+def test_the_analysis_of_a_killed_pod_says_why_it_was_killed(watched: Watched) -> None:
+    """What whoever is woken reads first."""
+    name = until("the alert", lambda: watched.told().get(("PodOutOfMemory", SPACE), ""), REACH, 5)
+
+    def report() -> str:
+        status = watched.platform.kubectl.get("workflows.argoproj.io", name, "-n", "workflows")["status"]
+        assert status["phase"] == "Succeeded", status.get("message", status["phase"])
+        [found] = [node for node in status["nodes"].values() if node["templateName"] == "report"]
+        return str(found["outputs"]["parameters"][0]["value"])
+
+    text = until("the analysis to end", report, 120, 3)
+    assert "OOMKilled" in text
+    assert "memory limit 48Mi" in text
