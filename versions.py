@@ -156,6 +156,8 @@ ARGO_WORKFLOWS_IMAGES = tuple(
     for part in ("workflow-controller", "argoexec", "argocli")
 )
 ARGO_EVENTS = Image("quay.io/argoproj/argo-events", ARGO_EVENTS_CHART.app)
+# renovate: datasource=docker depName=docker.io/library/nats allowedVersions=<2.11
+NATS = Image("docker.io/library/nats", "2.10.29")
 PROMETHEUS_OPERATOR = Image("quay.io/prometheus-operator/prometheus-operator", PROMETHEUS_STACK_CHART.app)
 CONFIG_RELOADER = Image("quay.io/prometheus-operator/prometheus-config-reloader", PROMETHEUS_STACK_CHART.app)
 # renovate: datasource=docker depName=quay.io/prometheus/prometheus
@@ -168,8 +170,6 @@ NODE_EXPORTER = Image("quay.io/prometheus/node-exporter", "v1.12.1")
 KUBE_STATE_METRICS = Image("registry.k8s.io/kube-state-metrics/kube-state-metrics", "v2.20.0")
 # renovate: datasource=docker depName=docker.io/grafana/grafana
 GRAFANA = Image("docker.io/grafana/grafana", "13.2.0")
-# renovate: datasource=docker depName=quay.io/kiwigrid/k8s-sidecar
-SIDECAR = Image("quay.io/kiwigrid/k8s-sidecar", "2.10.1")
 # An image with a C library that the driver's nvidia-smi runs with: busybox's has not all of it.
 SMOKE = Image("nvcr.io/nvidia/cuda", "13.0.1-base-ubuntu24.04")
 # Our own small Jobs: Python with its standard library; what they run is a mounted script.
@@ -190,8 +190,8 @@ IMAGES: tuple[Image, ...] = (
         MLFLOW,
         REGISTRY,
     ),
-    *(ARGO_CD, REDIS, *ARGO_WORKFLOWS_IMAGES, ARGO_EVENTS, PROMETHEUS_OPERATOR, CONFIG_RELOADER, PROMETHEUS),
-    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, SIDECAR, PYTHON),
+    *(ARGO_CD, REDIS, *ARGO_WORKFLOWS_IMAGES, ARGO_EVENTS, NATS, PROMETHEUS_OPERATOR, CONFIG_RELOADER, PROMETHEUS),
+    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, PYTHON),
 )
 """Every image that the platform runs."""
 

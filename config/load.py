@@ -26,6 +26,7 @@ from config.platform import (
     BACKUP_ACCESS_KEY,
     BACKUP_SECRET_KEY,
     COMMENT_URL,
+    GIT_TOKEN,
     SSO_CLIENT_SECRET,
     STORE_ACCESS_KEY,
     STORE_SECRET_KEY,
@@ -47,6 +48,7 @@ SECRETS = {
     BACKUP_SECRET_KEY: "its secret key",
     SSO_CLIENT_SECRET: "client secret of `platform.ingress.sso`",
     SUMMARY_API_KEY: "key of `platform.monitoring.summaries`, where it wants one",
+    GIT_TOKEN: "token of the repositories of `platform.argo` that name a user",
     COMMENT_URL: "webhook that gets the digests of alerts, where a team wants them, such as a chat's",
 }
 """Keys that hold a secret text, and what it is."""
@@ -70,6 +72,7 @@ class Secrets:
     sso_client_secret: pulumi.Output[str] | None = None
     summary_api_key: pulumi.Output[str] | None = None
     comment_url: pulumi.Output[str] | None = None
+    git_token: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,8 @@ def _platform_needs(platform: Platform) -> Iterator[_Need]:
             yield _Need(name, why="platform.backups.store needs the bucket's keys")
     if platform.ingress.sso:
         yield _Need(SSO_CLIENT_SECRET, why="platform.ingress.sso needs the client's secret")
+    if platform.argo.cd and any(repository.user for repository in platform.argo.repositories.values()):
+        yield _Need(GIT_TOKEN, why="a repository of platform.argo names a user")
     given = pulumi.Config(PROJECT)
     for name in (SUMMARY_API_KEY, COMMENT_URL):
         if given.get(name) is not None:

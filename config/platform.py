@@ -13,6 +13,7 @@ STORE_SECRET_KEY = "object_store_secret_key"  # noqa: S105  the name of a key
 SSO_CLIENT_SECRET = "sso_client_secret"  # noqa: S105  the name of a key
 SUMMARY_API_KEY = "summary_api_key"
 COMMENT_URL = "comment_url"
+GIT_TOKEN = "git_token"  # noqa: S105  the name of a key
 BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 
 
@@ -93,9 +94,7 @@ ObjectStore = Annotated[Minio | Seaweedfs | ExternalStore, Field(discriminator="
 class Mlflow(Component):
     """MLflow: runs and the model registry. Its artifacts go through it to the object store."""
 
-    workers: int | None = Field(
-        None, ge=1, le=64, description="server processes, each of some 250 MB; none: 2, or 1 in the small profile"
-    )
+    workers: int = Field(1, ge=1, le=64, description="processes of each of its two servers (small: one), of 250 MB each")
 
 
 class RegistryComponent(Component):
@@ -108,12 +107,22 @@ class RegistryComponent(Component):
     )
 
 
+class GitRepository(Model):
+    """A Git repository that applications come from."""
+
+    url: Url = Field(description="its URL")
+    user: str | None = Field(None, min_length=1, description="user of the secret git_token; none: anybody may read it")
+
+
 class Argo(Model):
     """The Argo projects."""
 
     cd: bool = Field(True, description="Argo CD: what Git says is what runs")
     workflows: bool = Field(True, description="Argo Workflows: pipelines")
     events: bool = Field(True, description="Argo Events: webhooks that start them")
+    repositories: dict[Name, GitRepository] = Field(
+        {}, description="name to a Git repository that applications may come from; from others, nothing is deployed"
+    )
 
 
 class Summaries(Model):

@@ -14,16 +14,25 @@ LENGTH = 32
 """Letters and digits: 190 bits, and no character that a URL, a shell or an INI file would take for its own."""
 
 
-def password(base: "Base", name: str, parent: pulumi.Resource, *, length: int = LENGTH) -> pulumi.Output[str]:
-    """A generated text; a secret."""
-    made = random.RandomPassword(
+def _generated(base: "Base", name: str, parent: pulumi.Resource, length: int) -> random.RandomPassword:
+    return random.RandomPassword(
         name,
         length=length,
         special=False,
         keepers={"generation": str(base.config.rotation)},
         opts=pulumi.ResourceOptions(parent=parent),
     )
-    return pulumi.Output.secret(made.result)
+
+
+def password(base: "Base", name: str, parent: pulumi.Resource, *, length: int = LENGTH) -> pulumi.Output[str]:
+    """A generated text; a secret."""
+    return pulumi.Output.secret(_generated(base, name, parent, length).result)
+
+
+def hashed(base: "Base", name: str, parent: pulumi.Resource) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+    """A generated text and its bcrypt hash, which is made once with it, so that it stays the same; both are secret."""
+    made = _generated(base, name, parent, LENGTH)
+    return pulumi.Output.secret(made.result), pulumi.Output.secret(made.bcrypt_hash)
 
 
 def secret(

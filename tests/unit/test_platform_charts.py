@@ -36,7 +36,7 @@ def custom(recorded: graph.Graph) -> Iterator[tuple[str, str, str, Mapping[str, 
         package, _, rest = resource.type.partition(":")
         group, _, version = rest.partition(":")[0].rpartition("/")
         if package == "kubernetes" and group and not group.endswith(BUILT_IN):
-            yield group, version, rest.partition(":")[2], graph.unwrapped(resource.inputs)
+            yield group, version, rest.partition(":")[2].removesuffix("Patch"), graph.unwrapped(resource.inputs)
 
 
 @pytest.fixture(params=sorted(platforms.CHANGES))
