@@ -9,9 +9,11 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rehearsal.cloud.errors import CloudError
 from rehearsal.cloud.process import run
@@ -34,6 +36,10 @@ class Binary:
     module: str
     package: str
     variables: Mapping[str, str] = field(default_factory=dict)
+    added: Mapping[str, str] = field(default_factory=dict)
+    """Text by path (package/file), for files that a package embeds and that only upstream's releases have."""
+    tags: tuple[str, ...] = ()
+    """Upstream's own build tags: what is left out needs no compiling."""
 
     @property
     def folder(self) -> Path:
@@ -48,7 +54,9 @@ class Binary:
     @property
     def key(self) -> str:
         """Equal keys are built once."""
-        content = hashlib.sha256(f"{self.name} {self.package} {self.flags}".encode())
+        added = "".join(f" {path} {text}" for path, text in sorted(self.added.items()))
+        added += "".join(f" {tag}" for tag in self.tags)
+        content = hashlib.sha256(f"{self.name} {self.package} {self.flags}{added}".encode())
         sources = [*self.folder.glob("go.*"), *self.folder.rglob("*.go")]
         for source in sorted(sources):
             content.update(source.read_bytes())
@@ -110,6 +118,27 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **fixed, "GOOS": "linux", "GOARCH": "amd64"}
 
 
+@contextmanager
+def _sources(binary: Binary) -> Iterator[list[str | Path]]:
+    # Words that say where to build. Files can be added to a copy of the packages only: Go's own cache is sealed.
+    if not binary.added:
+        yield ["-C", binary.folder]
+        return
+    with TemporaryDirectory(dir=folder(), prefix=f"{binary.name}-") as made:
+        copy = Path(made)
+        for name in ("go.mod", "go.sum"):
+            shutil.copy(binary.folder / name, copy)
+        # It goes on (-e) where a package misses what it embeds, which is then added.
+        run([go(), "mod", "vendor", "-C", copy, "-e"], env=_environment(), timeout=TIMEOUT)
+        if (copy / "go.sum").read_bytes() != (binary.folder / "go.sum").read_bytes():
+            raise CloudError(f"{binary.folder / 'go.sum'} has not every checksum")
+        for path, text in binary.added.items():
+            file = copy / "vendor" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        yield ["-C", copy, "-mod=vendor"]
+
+
 def build(binary: Binary, progress: Progress = lambda _: None) -> Path:
     """The program: from the cache, else built there while others wait. Raises CloudError that names the module."""
     target = folder() / f"{binary.name}-{binary.key}"
@@ -119,19 +148,11 @@ def build(binary: Binary, progress: Progress = lambda _: None) -> Path:
         if not target.exists():
             progress(f"building {binary.name} (the first time only)")
             new = target.with_suffix(".new")
-            words: list[str | Path] = [
-                go(),
-                "build",
-                "-C",
-                binary.folder,
-                "-ldflags",
-                binary.flags,
-                "-o",
-                new,
-                binary.package,
-            ]
+            tags = ["-tags", ",".join(binary.tags)] if binary.tags else []
+            what: list[str | Path] = [*tags, "-ldflags", binary.flags, "-o", new, binary.package]
             try:
-                run(words, env=_environment(), timeout=TIMEOUT)
+                with _sources(binary) as where:
+                    run([go(), "build", *where, *what], env=_environment(), timeout=TIMEOUT)
             except CloudError as error:
                 raise CloudError(
                     f"{binary.name} was not built from the Go module {binary.package}: {error}; "

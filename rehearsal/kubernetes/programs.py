@@ -3,6 +3,8 @@
 Upstream sets most versions by the linker, and so does this table: without that the programs do not know theirs.
 """
 
+from dataclasses import replace
+
 from rehearsal.kubernetes.build import Binary
 
 
@@ -17,9 +19,14 @@ _COMMON = "github.com/prometheus/common/version.Version"
 _DISTRIBUTION = "github.com/distribution/distribution/v3"
 _KUBE_ROUTER = "github.com/cloudnativelabs/kube-router/v2"
 _MINIO = "github.com/minio/minio"
+_NATS = "github.com/nats-io/nats-server/v2"
 _OAUTH2_PROXY = "github.com/oauth2-proxy/oauth2-proxy/v7"
 _OPERATOR = "github.com/prometheus-operator/prometheus-operator/cmd"
 _PROMETHEUS = "github.com/prometheus/prometheus/cmd"
+_NO_PAGES = """<!doctype html>
+<title>Argo Workflows</title>
+<p>This server was built from Go modules, which have not the pages of its releases. Its API is whole: /api/v1/info.</p>
+"""
 _TRAEFIK = "github.com/traefik/traefik/v3"
 
 KUBE_ROUTER = _program(
@@ -38,8 +45,10 @@ MINIO = Binary(
         f"{_MINIO}/cmd.CopyrightYear": "2026",
     },
 )
-PROMETHEUS = _program("prometheus", f"{_PROMETHEUS}/prometheus", (_COMMON, "3.16.0"))
-PROMTOOL = _program("promtool", f"{_PROMETHEUS}/promtool", (_COMMON, "3.16.0"), "prometheus")
+# Without the discovery of targets in clouds, whose SDKs take most of the compiling.
+_SLIM = ("remove_all_sd", "enable_kubernetes_sd")
+PROMETHEUS = replace(_program("prometheus", f"{_PROMETHEUS}/prometheus", (_COMMON, "3.16.0")), tags=_SLIM)
+PROMTOOL = replace(_program("promtool", f"{_PROMETHEUS}/promtool", (_COMMON, "3.16.0"), "prometheus"), tags=_SLIM)
 ALERTMANAGER = _program("alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager", (_COMMON, "0.31.1"))
 """The newest release with its pages in the module: later ones embed files that only a release has."""
 PROMETHEUS_OPERATOR = _program("prometheus-operator", f"{_OPERATOR}/operator", (_COMMON, "0.85.0"))
@@ -53,11 +62,23 @@ OAUTH2_PROXY = _program("oauth2-proxy", _OAUTH2_PROXY, (f"{_OAUTH2_PROXY}/pkg/ve
 ARGO_CD = _program("argocd", f"{_ARGO_CD}/cmd", (f"{_ARGO_CD}/common.version", "3.2.12"), "argo-cd")
 """Every part of it, by the name under which it is started. The newest minor whose engine is a module of its own: later
 ones have it in a folder that no proxy has, or want a newer compiler."""
-ARGO_WORKFLOWS = tuple(
-    _program(name, f"{_ARGO_WORKFLOWS}/cmd/{name}", (f"{_ARGO_WORKFLOWS}.version", "v4.0.5"), "argo-workflows")
-    for name in ("workflow-controller", "argoexec")
+ARGO_WORKFLOWS = (
+    *(
+        _program(name, f"{_ARGO_WORKFLOWS}/cmd/{name}", (f"{_ARGO_WORKFLOWS}.version", "v4.0.5"), "argo-workflows")
+        for name in ("workflow-controller", "argoexec")
+    ),
+    Binary(
+        "argo",
+        "argo-workflows",
+        f"{_ARGO_WORKFLOWS}/cmd/argo",
+        {f"{_ARGO_WORKFLOWS}.version": "v4.0.5"},
+        {f"{_ARGO_WORKFLOWS}/ui/dist/app/index.html": _NO_PAGES},
+    ),
 )
+"""The last is the server and the command line."""
 CERT_MANAGER = Binary(
     "cert-manager", "cert-manager", "github.com/cert-manager/cert-manager/cmd/rehearsal", {"main.version": "v1.21.2"}
 )
 """Controller, webhook, cainjector and startupapicheck, by the name under which it is started."""
+NATS = Binary("nats-server", "nats", _NATS)
+"""Its version is in its source."""

@@ -11,6 +11,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,13 @@ def test_a_label_makes_another_program() -> None:
     old, new = build.kubernetes("v1.36.4")[0], build.kubernetes("v1.36.5")[0]
     assert old.key != new.key
     assert "k8s.io/component-base/version.gitVersion=v1.36.5" in new.flags
+
+
+def test_an_added_file_makes_another_program() -> None:
+    """Without it in the key, a page that changes would stay as it was built."""
+    argo = programs.ARGO_WORKFLOWS[-1]
+    assert argo.added
+    assert replace(argo, added={path: f"{text}!" for path, text in argo.added.items()}).key != argo.key
 
 
 def test_every_program_has_its_graph_pinned_by_checksum() -> None:
