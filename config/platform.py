@@ -94,7 +94,7 @@ ObjectStore = Annotated[Minio | Seaweedfs | ExternalStore, Field(discriminator="
 class Mlflow(Component):
     """MLflow: runs and the model registry. Its artifacts go through it to the object store."""
 
-    workers: int = Field(1, ge=1, le=64, description="processes of each of its two servers (small: one), of 250 MB each")
+    workers: int = Field(1, ge=1, le=64, description="processes of each of its two servers (small: one), 250 MB each")
 
 
 class RegistryComponent(Component):

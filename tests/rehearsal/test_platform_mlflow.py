@@ -159,7 +159,8 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(platform: Platform, 
     writer.start()
     try:
         until("the first writes", lambda: len(acknowledged) > 5, 30)
-        platform.kubectl.run("delete", "pods", "-n", "mlflow", "-l", "app.kubernetes.io/name=mlflow", "--force")
+        names = platform.kubectl.run("get", "pods", "-n", "mlflow", "-l", "app.kubernetes.io/name=mlflow", "-o", "name")
+        platform.kubectl.run("delete", "-n", "mlflow", names.split()[0], "--force", "--grace-period=0")
         killed, before = time.monotonic(), len(acknowledged)
         until("writes after it", lambda: len(acknowledged) > before + 5, RECOVERY + 60)
     finally:

@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 import yaml
 
-import config
 import versions
 from config import Images
 from mlops import mlflow
@@ -118,21 +117,21 @@ def test_a_new_generation_of_passwords_starts_the_server_again() -> None:
 
 @pytest.mark.parametrize("form", sorted(platforms.CHANGES))
 def test_a_change_of_version_fits_the_quota(form: str) -> None:
-    """For a while there are two servers and the Job: refused by the quota, the change would never end."""
+    """For a while there is a server more, and the Job: refused by the quota, the change would never end."""
     wanted, chosen = platforms.platform(form), given(form)
     containers = [chosen, *chosen["extraContainers"]]
     server = sum(int(c["resources"]["limits"]["memory"].removesuffix("Mi")) for c in containers)
     job = values.prepare("image", "scripts")["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
-    surge = 1 if chosen.get("deploymentStrategy") else 2
+    pods = chosen["replicaCount"] + (0 if chosen.get("deploymentStrategy") else 1)
     [space] = mlflow.spaces(wanted)
-    assert surge * server + int(job.removesuffix("Mi")) <= int(space.memory.removesuffix("Mi"))
+    assert pods * server + int(job.removesuffix("Mi")) <= int(space.memory.removesuffix("Mi"))
 
 
-def test_the_small_profile_has_one_worker_and_one_server_at_a_time() -> None:
-    """A node of 4 GiB has no room for a second one; who wants more says so."""
-    small = platforms.platform("small")
-    assert values.workers(small.model_copy(update={"mlflow": config.Mlflow()})) == 1
-    assert values.workers(small.model_copy(update={"mlflow": config.Mlflow(workers=3)})) == 3
+def test_the_loss_of_a_node_leaves_a_server_and_the_small_profile_has_one_at_a_time() -> None:
+    """A node's pods are replaced after five minutes by default; a node of 4 GiB has no room for a second server."""
+    assert given()["replicaCount"] == 2
+    assert {item["tolerationSeconds"] for item in given()["tolerations"]} == {30}
+    assert given("small")["replicaCount"] == 1
     assert given("small")["deploymentStrategy"] == {"type": "Recreate"}
 
 

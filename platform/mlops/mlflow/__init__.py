@@ -45,10 +45,10 @@ SCRAPES: tuple[Scrape, ...] = (Scrape(NAME, NAME, {"app.kubernetes.io/name": NAM
 
 
 def spaces(config: config.Platform) -> tuple[Space, ...]:
-    """Its namespace: while a version changes there are two servers, and the Job that prepares the databases."""
-    server = 2 * values.PROCESS_MB * (values.workers(config) + 1)
-    memory = 2 * (server + 128) + 3 * values.PROCESS_MB
-    return (Space(NAME, cpu="1", memory=f"{memory}Mi", pods=6),)
+    """Its namespace: while a version changes there is a server more, and the Job that prepares the databases."""
+    server = 2 * values.PROCESS_MB * (config.mlflow.workers + 1)
+    memory = (values.servers(config) + 1) * (server + 128) + 3 * values.PROCESS_MB
+    return (Space(NAME, cpu="1", memory=f"{memory}Mi", pods=8),)
 
 
 def example_values(config: config.Platform) -> list[tuple[Chart, dict[str, Any]]]:

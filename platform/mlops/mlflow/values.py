@@ -30,14 +30,16 @@ PROCESS_MB = 256
 """What a process that has imported MLflow holds when nobody asks it anything: 265 MB were measured."""
 # Workers that answer nobody for so long are killed. Python is not interrupted by large requests, so 5 s is too little.
 STUCK_SECONDS = 60
-SMALL_WORKERS, WORKERS = 1, 2
+SERVERS = 2
+"""On different nodes: a new one takes half a minute to start, and a lost node's pods are not missed for as long."""
+LOST_SECONDS = 30
 UPLOADS = "10Gi"
 """Artifacts pass through a folder of the server: larger uploads at one time end the pod, not the node."""
 
 
-def workers(config: config.Platform) -> int:
-    """Server processes."""
-    return config.mlflow.workers or (SMALL_WORKERS if config.profile == "small" else WORKERS)
+def servers(config: config.Platform) -> int:
+    """Pods that serve."""
+    return 1 if config.profile == "small" else SERVERS
 
 
 def hosts(config: config.Platform) -> list[str]:
@@ -125,12 +127,29 @@ def _metrics(image: str) -> dict[str, Any]:
     }
 
 
+def _apart() -> dict[str, Any]:
+    """Servers on different nodes, where there are several."""
+    others = {"matchLabels": {"app.kubernetes.io/name": NAME}}
+    term = {"labelSelector": others, "topologyKey": "kubernetes.io/hostname"}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+
+
+def _lost(state: str) -> dict[str, Any]:
+    """How long a pod stays with a node in a state, before another one takes its place."""
+    key = f"node.kubernetes.io/{state}"
+    return {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_SECONDS}
+
+
 def values(config: config.Platform, images: Images, s3: S3, scripts: Any) -> dict[str, Any]:
     """The chart's values; `scripts` is the name of the ConfigMap with them."""
-    small, count = config.profile == "small", workers(config)
+    small, count = config.profile == "small", config.mlflow.workers
     return {
         "fullnameOverride": NAME,
         "image": {"repository": versions.MLFLOW.name, "tag": images.tag(versions.MLFLOW)},
+        "replicaCount": servers(config),
+        "affinity": _apart(),
+        "tolerations": [_lost(state) for state in ("not-ready", "unreachable")],
         # Another server beside the old one while it starts, where there is memory for both.
         **({"deploymentStrategy": {"type": "Recreate"}} if small else {}),
         "server": {
