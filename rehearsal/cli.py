@@ -29,7 +29,7 @@ from rehearsal.pulumi_cli import NoCli, PulumiCli
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 PREFIX = f"{config.PROJECT}:"
-PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:dynamic/infra:Lease": Dynamic()}
+PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:": Dynamic()}
 
 
 def parser() -> argparse.ArgumentParser:
