@@ -138,7 +138,7 @@ def test_a_lost_certificate_is_made_again_and_served(platform: Platform) -> None
     host = f"mlflow.{DOMAIN}"
     before = served(platform, host).serial_number
     platform.kubectl.run("delete", "secret", "leasehold-tls", "-n", "ingress")
-    until("another certificate to be served", lambda: served(platform, host).serial_number != before, 40)
+    until("another certificate to be served", lambda: served(platform, host).serial_number != before, 60)
 
 
 def test_a_certificate_is_renewed_before_its_end_with_a_new_key(platform: Platform, space: str) -> None:
@@ -159,6 +159,6 @@ def test_a_certificate_is_renewed_before_its_end_with_a_new_key(platform: Platfo
         return found
 
     first = until("the certificate to be issued", data, 30)
-    second = until("it to be renewed", lambda: (now := data())["tls.crt"] != first["tls.crt"] and now, 45)
+    second = until("it to be renewed", lambda: (now := data())["tls.crt"] != first["tls.crt"] and now, 90)
     assert second["tls.key"] != first["tls.key"]
     assert second["ca.crt"] == first["ca.crt"]
