@@ -4,6 +4,8 @@ A program that upstream has in a bare image is alone in ours too. Where upstream
 Debian below it, under an entry point that reads its arguments in the same way.
 """
 
+from collections.abc import Mapping
+
 import versions
 from rehearsal.images import wheels
 from rehearsal.images.debian import PYTHON, Packages
@@ -12,20 +14,30 @@ from rehearsal.images.recipe import Recipe
 from rehearsal.kubernetes import programs
 from rehearsal.kubernetes.build import Binary
 from rehearsal.kubernetes.tars import Entries, File, Folder, Link
+from rehearsal.paths import PROJECT
 
 TOOLS = "docker.io/leasehold/tools:1"
 """For the stand-ins' programs: `python3` (3.11) with the packages of tools.lock, curl and openssl; no entry point."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 VENV_PATH = f"/{wheels.FOLDER}/bin:{PATH}"
+ROOT = "srv"
+"""Folder of the stand-ins' programs in an image, on Python's path."""
 POSTGRES_VERSION = "15"
 """Debian's major version, whatever the name says."""
 POSTGRES_USER = 26
 """The user's number in CloudNativePG's images."""
 # Only long queries are compiled, and the compiler is larger than all else; without this file PostgreSQL does without.
 JIT = ("usr/lib/x86_64-linux-gnu/libLLVM*", "usr/lib/llvm-*", f"usr/lib/postgresql/{POSTGRES_VERSION}/lib/llvmjit*")
+CERT_MANAGER_PARTS = ("controller", "webhook", "cainjector", "startupapicheck")
+"""Parts of cert-manager that are one program of ours around its library, by the name that it is started under."""
+ARGO_CD_PARTS = (
+    *("argocd-server", "argocd-repo-server", "argocd-application-controller"),
+    *("argocd-applicationset-controller", "argocd-notifications"),
+)
 STOOD_IN = (
+    *versions.CERT_MANAGER_IMAGES[len(CERT_MANAGER_PARTS) :],
     *(versions.CNPG_OPERATOR, versions.BARMAN_PLUGIN, versions.BARMAN_SIDECAR, versions.ARGO_EVENTS),
-    *(versions.KUBE_STATE_METRICS, versions.GRAFANA, versions.SIDECAR, versions.SEAWEEDFS),
+    *(versions.KUBE_STATE_METRICS, versions.GRAFANA, versions.SEAWEEDFS),
 )
 """Images whose software cannot be had: the chart's stand-in brings a program of its own."""
 POSTGRES = Packages(
@@ -63,18 +75,46 @@ def _entrypoint(program: str, words: str) -> str:
     return f'#!/bin/sh\ncase ${{1-}} in {words}) set -- {program} "$@" ;; esac\nexec "$@"\n'
 
 
+def _own_programs() -> Entries:
+    """The stand-ins' programs, as modules below ROOT. Their text is in the key of the layer, so it is read here."""
+    files = sorted((PROJECT / "rehearsal" / "programs").rglob("*.py"))
+    return {f"{ROOT}/{file.relative_to(PROJECT)}": File(file.read_text(), 0o644) for file in files}
+
+
 def _tools(instead: str) -> Recipe:
     """What a chart's stand-in runs its program in, under the name that upstream's image has."""
-    start = Start((), ("python3",), {"PATH": VENV_PATH})
-    return Recipe("stand-in", f"Python, for {instead}", start, base=True, lock="tools")
+    start = Start((), ("python3",), {"PATH": VENV_PATH, "PYTHONPATH": f"/{ROOT}"})
+    return Recipe("stand-in", f"Python, for {instead}", start, base=True, lock="tools", files=_own_programs())
+
+
+def _started_as(programs: Mapping[str, str], instead: str, *entry: str) -> Recipe:
+    """The same, with programs of ours under the names by which upstream's are started."""
+    named = {
+        f"usr/local/bin/{name}": File(f'#!/bin/sh\nexec python3 -m rehearsal.programs.{module} "$@"\n')
+        for name, module in programs.items()
+    }
+    start = Start(entry, ("python3",), {"PATH": VENV_PATH, "PYTHONPATH": f"/{ROOT}"})
+    return Recipe("stand-in", instead, start, base=True, lock="tools", files={**_own_programs(), **named})
+
+
+def _argo() -> dict[str, Recipe]:
+    """Small programs for Argo CD and Argo Workflows, which are started as theirs are."""
+    controller, executor, server = (image.tagged for image in versions.ARGO_WORKFLOWS_IMAGES)
+    parts = {name: f"argo.cd {name}" for name in ARGO_CD_PARTS}
+    return {
+        controller: _started_as({"workflow-controller": "argo.controller"}, "runs the steps of workflows, in Python"),
+        executor: _started_as({"argoexec": "argo.executor"}, "tells what a step left, in Python"),
+        server: _started_as({"argo": "argo.server"}, "API of workflows, in Python", "argo"),
+        versions.ARGO_CD.tagged: _started_as(parts, "knows its account, and deploys nothing, in Python"),
+    }
 
 
 def _postgres() -> Recipe:
     path = f"/usr/lib/postgresql/{POSTGRES_VERSION}/bin:{VENV_PATH}"
-    environment = {"PATH": path, "LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/data"}
+    environment = {"PATH": path, "LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/data", "PYTHONPATH": f"/{ROOT}"}
     start = Start((), ("postgres",), environment, str(POSTGRES_USER))
     what = f"PostgreSQL {POSTGRES_VERSION} of Debian, without its compiler of queries"
-    return Recipe("real", what, start, base=True, packages=POSTGRES, lock="tools")
+    return Recipe("real", what, start, base=True, packages=POSTGRES, lock="tools", files=_own_programs())
 
 
 def _mlflow() -> Recipe:
@@ -104,6 +144,11 @@ def _programs() -> dict[str, Recipe]:
         versions.MINIO.tagged: _with_shell("usr/bin/minio", programs.MINIO, "server|-*"),
         versions.TRAEFIK.tagged: _with_shell("usr/local/bin/traefik", programs.TRAEFIK, "-*", ("traefik",)),
         versions.OAUTH2_PROXY.tagged: _alone("bin/oauth2-proxy", programs.OAUTH2_PROXY),
+        **{
+            image.tagged: _alone(f"app/cmd/{part}/{part}", programs.CERT_MANAGER, user="1000")
+            for part, image in zip(CERT_MANAGER_PARTS, versions.CERT_MANAGER_IMAGES, strict=False)
+        },
+        versions.NATS.tagged: _alone("nats-server", programs.NATS, user="1000"),
         versions.PROMETHEUS.tagged: _alone("bin/prometheus", programs.PROMETHEUS),
         versions.ALERTMANAGER.tagged: _alone(
             "bin/alertmanager", programs.ALERTMANAGER, user=nobody, folder="/alertmanager"
@@ -123,5 +168,6 @@ def recipes() -> dict[str, Recipe]:
         versions.REDIS.tagged: _redis(),
         versions.PYTHON.tagged: _python(),
         **_programs(),
+        **_argo(),
         **{image.tagged: _tools("the chart's stand-in to run its program in") for image in STOOD_IN},
     }

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import config
+import versions
 from config import Images
 from mlops import inventory
 from mlops.argo import accounts, bus, cd, events, workflows
@@ -95,7 +96,9 @@ def test_a_repository_with_a_user_has_the_token_in_its_secret() -> None:
     """Argo CD finds a repository by its Secret's label, and takes it for applications of the one project."""
     repositories = {"apps": {"url": "https://git.example.org/apps", "user": "reader"}}
     tree = changed({**existing(), "platform": dev()["platform"]}, {"platform.argo": {"repositories": repositories}})
-    made = of_space(graph.record(tree, **platforms.TEXTS, git_token="canary-git"), SECRET, "argocd")["repository-apps"]
+    made = of_space(graph.record(tree, kubeconfig=graph.KUBECONFIG, git_token="canary-git"), SECRET, "argocd")[
+        "repository-apps"
+    ]
     assert made["metadata"]["labels"] == cd.REPOSITORY
     assert made["stringData"] == {
         "type": "git",
@@ -146,7 +149,7 @@ def test_people_see_one_secret_of_the_workflows(shipped: graph.Graph) -> None:
 def test_another_rotation_ends_the_tokens_of_accounts() -> None:
     """A token of an account lives as long as its Secret."""
     tree = changed({**existing(), "platform": dev()["platform"]}, {"platform.rotation": 7})
-    secrets = of_space(graph.record(tree, **platforms.TEXTS), SECRET, "workflows")
+    secrets = of_space(graph.record(tree, kubeconfig=graph.KUBECONFIG), SECRET, "workflows")
     tokens = {name for name, item in secrets.items() if item.get("type") == accounts.TOKEN}
     assert tokens == {"executor-token-7", "operator-token-7"}
 
@@ -249,7 +252,9 @@ def test_the_password_of_the_bus_is_in_a_secret_only() -> None:
 
 def test_images_of_the_three_are_pinned_by_the_environments_digests() -> None:
     """A digest in `images.digests` must reach every pod."""
-    known = {image.tagged: DIGEST for image in (workflows.ARGO_WORKFLOWS_IMAGES[0], events.ARGO_EVENTS, cd.ARGO_CD)}
+    known = {
+        image.tagged: DIGEST for image in (versions.ARGO_WORKFLOWS_IMAGES[0], versions.ARGO_EVENTS, versions.ARGO_CD)
+    }
     images = Images(digests=known)
     chosen = workflows.values(platform(), images, store("http://s3.example"), NAMES)
     assert chosen["controller"]["image"]["tag"].endswith(DIGEST)

@@ -55,6 +55,8 @@ def example_values(config: config.Platform) -> list[tuple[Chart, dict[str, Any]]
     return [(ARGO_EVENTS_CHART, values(Images()))]
 
 
+DEPLOYED = {"pulumi.com/waitFor": "condition=Deployed"}
+
 RESTRICTED: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -216,7 +218,7 @@ class Events(pulumi.ComponentResource):
             f"{NAME}-{kind.lower()}-{name}",
             api_version=API_VERSION,
             kind=kind,
-            metadata={"name": name, "namespace": self._base.spaces[NAME]},
+            metadata={"name": name, "namespace": self._base.spaces[NAME], "annotations": DEPLOYED},
             spec=dict(spec),
             opts=self._base.under(self, after),
         )

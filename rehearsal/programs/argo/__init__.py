@@ -1,0 +1,1 @@
+"""Programs that stand in for what of the Argo projects cannot be had, or is not built."""
