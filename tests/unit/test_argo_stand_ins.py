@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import yaml
 from mlops.argo import bus, cd, events, workflows
 from mlops.monitoring import analysis
 from rehearsal.kubernetes import artifacts, build
+from rehearsal.programs.argo import api, controller, executor, workflow
 from rehearsal.programs.argo import cd as argocd
 from rehearsal.programs.argo import events as stand_in
-from rehearsal.programs.argo import executor, workflow
 from rehearsal.programs.argo.web import Request
 from rehearsal.programs.argo.workflow import UnsupportedError
 from tests.unit import platforms
@@ -202,3 +203,96 @@ def test_a_parameter_that_a_step_did_not_leave_is_an_error(tmp_path: Path) -> No
     assert executor.left({"parameters": [entry, gone]}) == {"parameters.a": "value", "parameters.b": "d"}
     del gone["valueFrom"]["default"]
     assert "error" in executor.left({"parameters": [gone]})
+
+
+class Cluster:
+    """An API with workflows whose pods end at once: each leaves its input as its result."""
+
+    def __init__(self, template: dict[str, Any], codes: Sequence[int] = ()) -> None:
+        self.template, self.codes = template, list(codes)
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.changes: list[dict[str, Any]] = []
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        name = path.rpartition("/")[2]
+        return {"spec": self.template} if "workflowtemplates" in path else self.pods.get(name)
+
+    def create(self, path: str, item: dict[str, Any]) -> bool:
+        assert path == "api/v1/namespaces/workflows/pods"
+        code = self.codes.pop(0) if self.codes else 0
+        ended = {"name": "main", "state": {"terminated": {"exitCode": code, "reason": "Error"}}}
+        status = {"phase": "Failed" if code else "Succeeded", "containerStatuses": [ended]}
+        self.pods[item["metadata"]["name"]] = {**item, "status": status}
+        return True
+
+    def call(self, method: str, path: str) -> bytes:
+        assert method == "GET"
+        name = path.split("/pods/")[1].partition("/")[0]
+        main = self.pods[name]["spec"]["containers"][0]
+        given = next((entry["value"] for entry in main.get("env", []) if entry["name"] == "INPUT"), "")
+        left = json.dumps({"parameters.result": f"<{given}>"})
+        return f"outputs: {left}\n".encode() if path.endswith("wait") else b"printed\n"
+
+    def merge(self, path: str, change: dict[str, Any]) -> None:
+        assert path.startswith("apis/argoproj.io/v1alpha1/namespaces/workflows/workflows/")
+        self.changes.append(change)
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, spec: dict[str, Any]) -> dict[str, Any]:
+    """Run a workflow; returns its last status."""
+    for name in ("get", "create", "call", "merge"):
+        monkeypatch.setattr(api, name, getattr(cluster, name))
+    monkeypatch.setattr(api, "delete", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    settings = {
+        "workflowDefaults": workflows.defaults(),
+        "mainContainer": {"securityContext": dict(workflows.RESTRICTED)},
+    }
+    item = {"metadata": {"name": "w", "namespace": "workflows", "uid": "u"}, "spec": spec}
+    controller.Run(settings, "executor-image", item).go()
+    status: dict[str, Any] = next(change["status"] for change in reversed(cluster.changes) if "status" in change)
+    return status
+
+
+def by_template(alerts: str) -> dict[str, Any]:
+    parameters = [{"name": analysis.PARAMETER, "value": alerts}]
+    return {"workflowTemplateRef": {"name": analysis.NAME}, "arguments": {"parameters": parameters}}
+
+
+def test_the_log_analysis_runs_to_its_end_with_what_each_step_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step reads what the one before it left."""
+    cluster = Cluster(analysis.template("python", None, comments=False))
+    status = ended(monkeypatch, cluster, by_template('[{"a": "{{x}}"}]'))
+    assert status["phase"] == "Succeeded", status
+    inputs = [entry["value"] for pod in cluster.pods.values() for entry in pod["spec"]["containers"][0]["env"]]
+    assert '[{"a": "{{x}}"}]' in inputs
+    assert '<[{"a": "{{x}}"}]>' in inputs
+
+
+def test_only_the_step_that_asks_for_it_gets_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the real controller has it by our defaults."""
+    cluster = Cluster(analysis.template("python", None, comments=False))
+    ended(monkeypatch, cluster, by_template("[]"))
+    accounts = [
+        (p["spec"]["serviceAccountName"], p["spec"]["automountServiceAccountToken"]) for p in cluster.pods.values()
+    ]
+    assert accounts == [("log-analysis", True), ("executor", False)]
+
+
+def test_a_step_that_fails_is_tried_again_and_then_the_workflow_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the reason, and nothing after it is run."""
+    steps = [[{"name": "a", "template": "bad"}], [{"name": "b", "template": "bad"}]]
+    bad = {"name": "bad", "container": {"command": ["false"]}, "retryStrategy": {"limit": "1"}}
+    spec = {"entrypoint": "all", "templates": [{"name": "all", "steps": steps}, bad]}
+    cluster = Cluster({}, [1, 1])
+    status = ended(monkeypatch, cluster, spec)
+    assert (status["phase"], status["message"]) == ("Failed", "w.a: Error (exit code 1)")
+    assert list(cluster.pods) == ["w-a-0", "w-a-1"]
+
+
+def test_what_is_not_honoured_ends_the_workflow_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote it sees that it is the rehearsal's limit."""
+    spec = {"entrypoint": "x", "templates": [{"name": "x", "suspend": {}}]}
+    status = ended(monkeypatch, Cluster({}), spec)
+    assert status["phase"] == "Error"
+    assert "stand-in: template x: suspend" in status["message"]
