@@ -158,7 +158,12 @@ def test_a_certificate_is_renewed_before_its_end_with_a_new_key(platform: Platfo
         found: dict[str, str] = platform.kubectl.get("secret", "short", "-n", space)["data"]
         return found
 
+    def renewed() -> dict[str, str]:
+        found = data()
+        assert found["tls.crt"] != first["tls.crt"]
+        return found
+
     first = until("the certificate to be issued", data, 30)
-    second = until("it to be renewed", lambda: (now := data())["tls.crt"] != first["tls.crt"] and now, 90)
+    second = until("it to be renewed", renewed, 90)
     assert second["tls.key"] != first["tls.key"]
     assert second["ca.crt"] == first["ca.crt"]

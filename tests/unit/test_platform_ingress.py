@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +83,7 @@ def ports(way_in: dict[str, Any] | None = None) -> set[int]:
     return {port["hostPort"] for port in values["ports"].values() if "hostPort" in port}
 
 
-def names_of(dependencies: list[str]) -> set[str]:
+def names_of(dependencies: Iterable[str]) -> set[str]:
     return {urn.rpartition("::")[2] for urn in dependencies}
 
 
