@@ -1,7 +1,7 @@
 """Stands in for the workflow controller: it runs the pods of workflows one after another, and says how they ended.
 
 See `workflow` for what it honours. Beside each step there is a container of the executor's stand-in, whose log tells
-what the step left. There is no archive.
+what the step left. There is no archive, and no workflow is deleted after its time.
 """
 
 import http
@@ -62,6 +62,7 @@ class Run:
     def go(self) -> None:
         """Run it, whatever becomes of it."""
         self.say("Running", startedAt=api.now())
+        _phases["Running"] += 1
         phase, message = "Succeeded", ""
         try:
             self.run(self.whole())
@@ -73,6 +74,7 @@ class Run:
             phase, message = "Error", f"{type(error).__name__}: {error}"
         self.say(phase, message=message, finishedAt=api.now(), progress="1/1")
         api.merge(self.path, {"metadata": {"labels": {COMPLETED: "true", PHASE: phase}}})
+        _phases[phase] += 1
         if self.template:
             key = (self.template, self.space, phase)
             _ended[key] = _ended.get(key, 0) + 1
@@ -276,18 +278,15 @@ def pod(run: Run, spec: Object, node: Node, scope: Mapping[str, str], name: str)
 
 
 def look(settings: Object, image: str, spaces: list[str]) -> None:
-    """Begin what is new; forget what is old."""
-    counts = dict.fromkeys(PHASES, 0)
+    """Begin what is new, or was not ended when this program was."""
     for space in spaces:
         for item in api.items(f"{api.GROUP}/namespaces/{space}/workflows"):
             phase = (item.get("status") or {}).get("phase", "")
-            counts[phase if phase in counts else "Running"] += 1
             uid = item["metadata"]["uid"]
             if phase in ENDED or uid in _running:
                 continue
             _running.add(uid)
             threading.Thread(target=Run(settings, image, item).go, daemon=True).start()
-    _phases.update(counts)
 
 
 def main(arguments: list[str]) -> None:
