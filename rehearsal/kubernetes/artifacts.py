@@ -1,8 +1,6 @@
 """Everything that a machine downloads, made on this computer: the files of a mirror, and their digests."""
 
-import gzip
 import hashlib
-import io
 import shutil
 import sys
 import tempfile
@@ -12,18 +10,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-import yaml
-
 import versions
 from rehearsal.cloud import Cloud, image
 from rehearsal.cloud.parts import ARTIFACTS
 from rehearsal.cloud.process import run
 from rehearsal.kubernetes import build, debs, images, names, pack, programs, server, tars
 from rehearsal.kubernetes.build import Progress
-from rehearsal.kubernetes.tars import File
 from rehearsal.paths import PROJECT, alone, cache
 
-CHARTS = PROJECT / "rehearsal" / "charts"
 IMAGES = "k3s-airgap-images-amd64.tar.zst"
 
 
@@ -95,26 +89,12 @@ def _k3s(version: str, progress: Progress) -> Path:
     return _kept("k3s", f"{version} {packed.name} {own}", lambda target: pack.write(target, version, packed))
 
 
-def chart(folder: Path) -> tuple[str, bytes]:
-    """A chart's file name and package."""
-    described = yaml.safe_load((folder / "Chart.yaml").read_text())
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    entries = {f"{described['name']}/{file.relative_to(folder)}": File(file, 0o644) for file in files}
-    buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed:
-        packed.write(tars.packed(entries))
-    return f"{described['name']}-{described['version']}.tgz", buffer.getvalue()
-
-
 def _small(k3s: Iterable[str]) -> dict[str, Callable[[], bytes]]:
-    """What is quickly made anew: packages, charts and the install script."""
+    """What is quickly made anew: packages and the install script."""
     toolkit = versions.NVIDIA_TOOLKIT
     found: dict[str, Callable[[], bytes]] = {}
     for package in debs.nvidia_toolkit(toolkit):
         found[f"nvidia-container-toolkit/{toolkit}/{package.file}"] = partial(debs.render, package)
-    for description in sorted(CHARTS.glob("*/Chart.yaml")):
-        name, content = chart(description.parent)
-        found[f"charts/{name}"] = partial(bytes, content)
     for version in k3s:
         found[f"k3s/{version}/install.sh"] = (pack.STAND_IN / "install.sh").read_bytes
     return found

@@ -1,11 +1,18 @@
 """The charts that stand in for upstream's, as packages in a folder, and the configuration that names it."""
 
+import gzip
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rehearsal.kubernetes import artifacts
+import yaml
 
+from rehearsal.kubernetes import tars
+from rehearsal.kubernetes.tars import File
+from rehearsal.paths import PROJECT
+
+CHARTS = PROJECT / "rehearsal" / "charts"
 KEY = "charts"
 """The program's configuration key."""
 PLACEHOLDER = "/rehearsal.invalid"
@@ -25,8 +32,8 @@ def config(folder: Path) -> dict[str, Any]:
     """Pack every chart into a folder; returns the value of the configuration key. A reader never finds half of one."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = set()
-    for description in sorted(artifacts.CHARTS.glob("*/Chart.yaml")):
-        name, content = artifacts.chart(description.parent)
+    for description in sorted(CHARTS.glob("*/Chart.yaml")):
+        name, content = packed(description.parent)
         new = folder / f"{name}.new"
         new.write_bytes(content)
         new.replace(folder / name)
@@ -35,3 +42,14 @@ def config(folder: Path) -> dict[str, Any]:
         if old.name not in known:
             old.unlink()
     return {"mirror": str(folder)}
+
+
+def packed(folder: Path) -> tuple[str, bytes]:
+    """A chart's file name and package."""
+    described = yaml.safe_load((folder / "Chart.yaml").read_text())
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    entries = {f"{described['name']}/{file.relative_to(folder)}": File(file, 0o644) for file in files}
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as archive:
+        archive.write(tars.packed(entries))
+    return f"{described['name']}-{described['version']}.tgz", buffer.getvalue()

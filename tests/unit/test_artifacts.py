@@ -23,7 +23,7 @@ import versions
 from rehearsal import cli
 from rehearsal.cloud import CloudError
 from rehearsal.environment import EnvironmentFile, Unreadable
-from rehearsal.kubernetes import artifacts, build, debs, images, mirror, pack, programs, server, tars
+from rehearsal.kubernetes import artifacts, build, charts, debs, images, mirror, pack, programs, server, tars
 from rehearsal.kubernetes.build import Binary
 from rehearsal.kubernetes.gpu import nvidia_container_runtime as runtime
 from rehearsal.kubernetes.tars import File, Folder, Link
@@ -101,9 +101,9 @@ def test_a_chart_is_packed_the_same_every_time(tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "Chart.yaml").write_text("name: toy\nversion: 1.0.0\n")
     (tmp_path / "templates/x.yaml").write_text("a: 1\n")
-    name, content = artifacts.chart(tmp_path)
+    name, content = charts.packed(tmp_path)
     assert name == "toy-1.0.0.tgz"
-    assert artifacts.chart(tmp_path) == (name, content)
+    assert charts.packed(tmp_path) == (name, content)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         assert {"toy/Chart.yaml", "toy/templates/x.yaml"} <= set(archive.getnames())
 
