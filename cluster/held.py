@@ -100,7 +100,8 @@ class HeldReleasesProvider(ResourceProvider):
 def _held(api: Api, spaces: Sequence[str]) -> list[Revision]:
     query = {"labelSelector": "owner=helm"}
     lists = (api.call("GET", f"/api/v1/namespaces/{space}/secrets", query, brief=True) for space in spaces)
-    found = newest(secret for answer in lists for secret in answer["items"])
+    # An empty list of metadata is null.
+    found = newest(secret for answer in lists for secret in answer["items"] or [])
     return [revision for revision in found if revision.status in (*PENDING, FAILED)]
 
 

@@ -40,7 +40,7 @@ class Records:
         if method == "GET":
             assert query == {"labelSelector": "owner=helm"}
             assert brief, "a record holds the whole manifest"
-            return {"items": [secret for key, secret in self.secrets.items() if key.startswith(f"{path}/")]}
+            return {"items": [secret for key, secret in self.secrets.items() if key.startswith(f"{path}/")] or None}
         if body["preconditions"]["resourceVersion"] != self.secrets[path]["metadata"]["resourceVersion"]:
             raise ApiError("changed", held.CONFLICT)
         return self.secrets.pop(path)
