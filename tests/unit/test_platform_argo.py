@@ -242,6 +242,13 @@ def test_the_bus_takes_nobody_without_its_password_and_nothing_in_clear() -> Non
     assert yaml.safe_load(bus.access("secret-password")) == {"username": bus.USER, "password": "secret-password"}
 
 
+def test_the_bus_forgets_the_oldest_events_before_its_volume_is_full() -> None:
+    """Argo Events reads a size with a unit as 0, which is no bound."""
+    stream = yaml.safe_load(bus.event_bus("nats://bus", "bus-1")["jetstreamExotic"]["streamConfig"])
+    assert stream["maxBytes"] == bus.MEGABYTES * 1024 * 1024
+    assert stream["replicas"] == 1
+
+
 def test_the_password_of_the_bus_is_in_a_secret_only() -> None:
     """Specs are shown in previews."""
     spec = bus.stateful_set("nats:1", "bus-1", "bus-tls", 1, None)

@@ -103,7 +103,8 @@ def stateful_set(
 
 def event_bus(url: pulumi.Input[str], secret: pulumi.Input[str]) -> dict[str, Any]:
     """The spec of Argo Events' EventBus: a server that exists."""
-    stream = f"maxMsgs: 100000\nmaxAge: 24h\nmaxBytes: {MEGABYTES}MB\nreplicas: 1\nduplicates: 300s\n"
+    # Sizes are numbers: a unit would be read as none at all, and nothing would bound the stream.
+    stream = f"maxMsgs: 100000\nmaxAge: 24h\nmaxBytes: {MEGABYTES << 20}\nreplicas: 1\nduplicates: 300s\n"
     return {
         "jetstreamExotic": {
             "url": url,
