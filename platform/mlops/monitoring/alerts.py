@@ -117,6 +117,7 @@ def _volumes() -> Iterator[Alert]:
         "volume {{ $labels.namespace }}/{{ $labels.persistentvolumeclaim }} is {{ $value | humanizePercentage }} full",
         "Raise its size in the configuration, or remove what is no longer needed.",
         wait="2m",
+        labels={"of": "claim"},
     )
     # The kubelet measures no volume that is a folder of its node, as those of k3s' local-path class are.
     files = 'fstype!~"tmpfs|ramfs|squashfs|iso9660|fuse.*|nsfs"'
@@ -128,6 +129,7 @@ def _volumes() -> Iterator[Alert]:
         "{{ $labels.device }} of node {{ $labels.instance }} is {{ $value | humanizePercentage }} full",
         "Remove what is no longer needed from the node, or give it a larger volume.",
         wait="2m",
+        labels={"of": "node"},
     )
 
 
@@ -165,6 +167,7 @@ def _backups(config: Platform) -> Iterator[Alert]:
             "the last backup of the databases is {{ $value | humanizeDuration }} old",
             remedy,
             wait="1m",
+            labels={"of": "databases"},
         )
     yield Alert(
         "BackupOld",
@@ -174,6 +177,7 @@ def _backups(config: Platform) -> Iterator[Alert]:
         "{{ $labels.cronjob }} last succeeded {{ $value | humanizeDuration }} ago",
         remedy,
         wait="1m",
+        labels={"of": "copies"},
     )
 
 
