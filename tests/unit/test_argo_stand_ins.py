@@ -13,7 +13,7 @@ import yaml
 
 from mlops.argo import bus, cd, events, workflows
 from mlops.monitoring import analysis
-from rehearsal.kubernetes import artifacts, build
+from rehearsal.kubernetes import build, charts
 from rehearsal.programs.argo import api, controller, executor, workflow
 from rehearsal.programs.argo import cd as argocd
 from rehearsal.programs.argo import events as stand_in
@@ -35,7 +35,7 @@ def example(release: str, form: str) -> tuple[Chart, dict[str, Any]]:
 def rendered(release: str, values: dict[str, Any], chart: Chart, folder: Path) -> subprocess.CompletedProcess[str]:
     file = folder / "values.yaml"
     file.write_text(yaml.safe_dump(values))
-    folder = artifacts.CHARTS / chart.name
+    folder = charts.CHARTS / chart.name
     command: list[str | Path] = [build.helm(), "template", release, folder, "-n", release, "-f", file]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -45,7 +45,7 @@ def rendered(release: str, values: dict[str, Any], chart: Chart, folder: Path) -
 def test_a_chart_takes_our_values_and_has_the_pinned_version(release: str, form: str, tmp_path: Path) -> None:
     """The charts are looked up by name and version, as upstream's are."""
     chart, values = example(release, form)
-    described = yaml.safe_load((artifacts.CHARTS / chart.name / "Chart.yaml").read_text())
+    described = yaml.safe_load((charts.CHARTS / chart.name / "Chart.yaml").read_text())
     assert (described["version"], described["appVersion"]) == (chart.version, chart.app)
     made = rendered(release, values, chart, tmp_path)
     assert made.returncode == 0, made.stderr

@@ -17,6 +17,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 GROUP = "apis/argoproj.io/v1alpha1"
 TIMEOUT = 15.0
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+PATIENCE = (0.5, 1.0, 2.0)
 Object = dict[str, Any]
 
 
@@ -30,7 +31,18 @@ class ApiError(Exception):
 
 
 def call(method: str, path: str, body: Any = None, *, kind: str = "application/json", token: str = "") -> bytes:
-    """One request, with this pod's token or a given one. Raises ApiError."""
+    """A request, with this pod's token or a given one; again while the API asks for patience. Raises ApiError."""
+    for seconds in PATIENCE:
+        try:
+            return _once(method, path, body, kind, token)
+        except ApiError as error:
+            if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+            time.sleep(seconds)
+    return _once(method, path, body, kind, token)
+
+
+def _once(method: str, path: str, body: Any, kind: str, token: str) -> bytes:
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
     headers = {"Authorization": f"Bearer {token or (ACCOUNT / 'token').read_text()}", "Content-Type": kind}
