@@ -29,7 +29,7 @@ def stack() -> None:
     machines = Infra("infra", wanted) if wanted else None
     asked = ClusterArgs.of(settings, machines)
     kubernetes = Cluster("cluster", asked) if asked else None
-    offered = PlatformArgs.of(settings, kubernetes)
+    offered = PlatformArgs.of(settings, machines, kubernetes)
     platform = Platform("platform", offered) if offered else None
     StackOutputs.of(machines, kubernetes, platform).export()
 

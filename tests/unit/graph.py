@@ -95,6 +95,7 @@ class _Answers(mocks.Mocks):
             out["device"] = "/dev/vdb"
         if args.typ == "random:index/randomPassword:RandomPassword":
             out["result"] = _secret(f"password-{args.name}")
+            out["bcryptHash"] = _secret(f"hash-{args.name}")
         if args.typ == "random:index/randomId:RandomId":
             out["hex"] = "0123456789abcdef"
         if args.typ == "command:remote:Command":
@@ -143,7 +144,7 @@ def record(tree: Mapping[str, Any], *, preview: bool = False, **texts: str) -> G
         machines = Infra("infra", wanted) if wanted else None
         asked = ClusterArgs.of(settings, machines)
         kubernetes = Cluster("cluster", asked) if asked else None
-        offered = PlatformArgs.of(settings, kubernetes)
+        offered = PlatformArgs.of(settings, machines, kubernetes)
         outputs = StackOutputs.of(machines, kubernetes, Platform("platform", offered) if offered else None)
         outputs.export()
         values = {item.name: getattr(outputs, item.name) for item in fields(outputs)}

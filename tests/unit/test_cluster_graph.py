@@ -151,7 +151,7 @@ def test_the_only_server_has_nobody_to_end_it() -> None:
 
 def test_destroying_the_cluster_needs_no_control_plane(graph: Graph) -> None:
     """It may be what is broken: everything in it goes with an object that is always there."""
-    (anchor,) = [urn for urn, r in graph.resources.items() if r.type == ANCHOR]
+    (anchor,) = [urn for urn, r in graph.resources.items() if r.type == ANCHOR and r.name == "cluster-id"]
     inside = [r for r in graph.resources.values() if r.type.startswith("kubernetes:")]
     assert inside
     for resource in [*steps(graph, "member").values(), *inside]:

@@ -22,6 +22,7 @@ SERVER = "openstack:compute/instance:Instance"
 ATTACH = "openstack:compute/volumeAttach:VolumeAttach"
 VOLUME = "openstack:blockstorage/volume:Volume"
 KEY = "tls:index/privateKey:PrivateKey"
+CERTIFICATE = "tls:index/selfSignedCert:SelfSignedCert"
 COMMAND = "command:remote:Command"
 CALL = Call("urn:pulumi:dev::leasehold::type::thing")
 
@@ -51,6 +52,7 @@ BASE: dict[str, Props] = {
     ATTACH: {"instanceId": "i1", "volumeId": "v1"},
     VOLUME: {"name": "v", "size": 50, "volumeType": "ceph-ssd", "metadata": {"a": "b"}},
     KEY: {"algorithm": "ED25519"},
+    CERTIFICATE: {"privateKeyPem": "key", "allowedUses": ["cert_signing"], "validityPeriodHours": 1},
     COMMAND: {"connection": {"host": "h"}, "create": "true", "triggers": [1]},
 }
 
