@@ -188,7 +188,7 @@ class Registry(pulumi.ComponentResource):
 
     def _services(self) -> None:
         port = self._base.config.registry.node_port
-        for name, wanted in ((NAME, spec.service(PUSH)), (spec.workload(PULL), spec.service(PULL, port))):
+        for name, wanted in ((spec.front(PUSH), spec.service(PUSH)), (spec.front(PULL), spec.service(PULL, port))):
             # A Service is there before its pods are: nobody waits for them here.
             annotations = {"pulumi.com/skipAwait": "true"}
             Service(
@@ -237,7 +237,7 @@ class Registry(pulumi.ComponentResource):
             opts=self._base.under(self, args.ingress.definitions),
         )
         # A route before its policy would not find the authority.
-        writer, reader = (_when(policy, name) for name in (NAME, spec.workload(PULL)))
+        writer, reader = (_when(policy, name) for name in map(spec.front, (PUSH, PULL)))
         url = args.ingress.route(NAME, NAME, reader, SERVICE_PORT, self, matches=[spec.VERSION_2])
         args.ingress.route(NAME, NAME, writer, SERVICE_PORT, self, part="changes", matches=spec.changes())
         login = Login(url, PUSH, f"{NAME}/{NAME}-{PUSH}-login", "password")

@@ -28,8 +28,13 @@ Tree = dict[str, Any]
 
 
 def workload(kind: str) -> str:
-    """Name of a kind's StatefulSet, and of the Service in front of it."""
+    """Name of a kind's StatefulSet."""
     return f"{NAME}-{kind}"
+
+
+def front(kind: str) -> str:
+    """Name of the Service in front of a kind: the writer's is the registry to whoever pushes."""
+    return NAME if kind == PUSH else workload(kind)
 
 
 def pods(readers: int) -> list[str]:
@@ -39,7 +44,7 @@ def pods(readers: int) -> list[str]:
 
 def hosts(public: str) -> list[str]:
     """Host names under which it is reached."""
-    inside = [f"{name}.{NAME}.svc" for name in (NAME, workload(PULL))]
+    inside = [f"{name}.{NAME}.svc" for name in map(front, (PUSH, PULL))]
     return [public, *inside, *(f"{name}.cluster.local" for name in inside)]
 
 
@@ -189,7 +194,7 @@ def server(servers: Servers, settings_map: Any, claim: Any | None) -> Tree:
     if writes:
         pod["initContainers"] = [_collection(image, stored=stored)]
     return {
-        "serviceName": workload(kind),
+        "serviceName": front(kind),
         "replicas": servers.replicas,
         "podManagementPolicy": "Parallel",
         "selector": {"matchLabels": labels(kind)},
@@ -233,7 +238,7 @@ def changes() -> list[Tree]:
 
 def backend_tls(authority: Any) -> Tree:
     """The spec of the policy by which the ingress speaks TLS to both Services."""
-    targets = [{"group": "", "kind": "Service", "name": name} for name in (NAME, workload(PULL))]
+    targets = [{"group": "", "kind": "Service", "name": front(kind)} for kind in (PUSH, PULL)]
     reference = {"group": "", "kind": "ConfigMap", "name": authority}
     return {
         "targetRefs": targets,
