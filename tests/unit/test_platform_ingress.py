@@ -212,6 +212,7 @@ def test_a_service_that_knows_its_users_is_asked_with_their_credentials() -> Non
     found = recorded(lambda parts: parts.ingress.ask("mlflow", "ingress", address, parts.parent).middleware)
     asked = found.one(MIDDLEWARE, "ingress-mlflow-guard").inputs["spec"]["forwardAuth"]
     assert asked["address"] == address
+    assert asked["maxResponseBodySize"] == guards.ANSWER_BYTES
     assert "Authorization" in asked["authRequestHeaders"]
 
 

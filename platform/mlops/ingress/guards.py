@@ -13,6 +13,9 @@ USER = "admin"
 BASIC = "kubernetes.io/basic-auth"
 """Type of a Secret with a user and a password, from which Traefik derives what it compares with."""
 
+ANSWER_BYTES = 1 << 20
+"""Of who is asked: its answer is held in memory."""
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -42,5 +45,6 @@ def ask(address: pulumi.Input[str], answers: Sequence[str] = ()) -> dict[str, An
         "address": address,
         "trustForwardHeader": False,
         "authRequestHeaders": ["Accept", "Authorization", "Cookie"],
+        "maxResponseBodySize": ANSWER_BYTES,
     }
     return {"forwardAuth": {**asked, "authResponseHeaders": list(answers)} if answers else asked}
