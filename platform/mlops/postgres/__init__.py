@@ -43,11 +43,11 @@ SCRAPES = (Scrape("postgres", NAME, {"cnpg.io/cluster": NAME}, "metrics", of="po
 def spaces(config: Platform) -> tuple[Space, ...]:
     """The operator's namespace, and that of the instances."""
     wanted = config.postgres
-    # A new instance is made by a Job of the same size beside those that run.
+    # A new instance is made beside those that run, by a Job of the same size and on a volume of its own.
     pods = wanted.instances + 1
     memory = "1Gi" if config.profile == "small" else "1536Mi"
     total = int(memory.removesuffix("Mi")) if memory.endswith("Mi") else 1024
-    storage = f"{wanted.instances * wanted.storage_gb}Gi"
+    storage = f"{pods * wanted.storage_gb}Gi"
     return (
         Space(SYSTEM, cpu="500m", memory="1Gi", pods=6),
         Space(NAME, cpu=str(pods), memory=f"{pods * total}Mi", pods=10, storage=storage),

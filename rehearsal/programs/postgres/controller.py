@@ -84,7 +84,8 @@ class Controller:
         if refused := known.refusal(spec, known.CLUSTER):
             self._refuse(cluster, refused)
             return
-        archive, sidecar, store = settings.archiver(spec), "", None
+        # A cluster that only begins with an archive needs the plugin too.
+        archive, sidecar, store = settings.archiver(spec) or settings.source(spec), "", None
         if archive:
             described = self._api.get(core(self._own, "configmaps", SIDECAR))
             store = self._api.get(custom(self._space, "objectstores", archive[0], BARMAN))
