@@ -1,4 +1,7 @@
-"""A Kubernetes API server alone, on the loopback address: no node, no controller, everything else as in a cluster."""
+"""A Kubernetes API server alone, on the loopback address: no node, no controller, everything else as in a cluster.
+
+Pods stay as they were made: a test that needs one to run writes its status, as a kubelet would.
+"""
 
 import base64
 import secrets
@@ -58,6 +61,8 @@ def running() -> Iterator[Kubectl]:
             "service-cluster-ip-range": "10.43.0.0/16",
             "authorization-mode": "RBAC",
             "allow-privileged": "true",
+            # Nobody makes the accounts that pods would get.
+            "disable-admission-plugins": "ServiceAccount",
         }
         commands: list[list[str | Path]] = [
             [build.build(build.ETCD[0]), *(f"--{name}={value}" for name, value in etcd.items())],
