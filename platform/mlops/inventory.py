@@ -52,4 +52,5 @@ def flows(config: Platform) -> tuple[Flow, ...]:
 
 def scrapes(config: Platform) -> tuple[Scrape, ...]:
     """Where metrics are; a part without any says nothing of them."""
-    return tuple(scrape for part in _parts(config) for scrape in getattr(part, "SCRAPES", ()))
+    found = [scrape for part in _parts(config) for scrape in getattr(part, "SCRAPES", ())]
+    return (*found, *(objectstore.scrapes(config) if config.object_store.enabled else ()))

@@ -51,17 +51,6 @@ FLOWS = (
     Flow("ingress", NAME, (PORT, minio.CONSOLE), "S3 and MinIO's console from outside"),
     Flow("monitoring", NAME, (PORT, SWFS_METRICS), "metrics"),
 )
-SCRAPES = (
-    Scrape(
-        "object-store",
-        NAME,
-        {"leasehold/store": "minio"},
-        "s3",
-        "/minio/v2/metrics/cluster",
-        token=("object-store-metrics", "token"),
-    ),
-    Scrape("object-store", NAME, {"leasehold/store": "seaweedfs"}, "metrics"),
-)
 
 
 def spaces(config: Platform) -> tuple[Space, ...]:
@@ -69,6 +58,16 @@ def spaces(config: Platform) -> tuple[Space, ...]:
     store = config.object_store
     size = 0 if isinstance(store, ExternalStore) else store.storage_gb
     return (Space(NAME, cpu="1", memory="3Gi", pods=10, storage=f"{size}Gi"),)
+
+
+def scrapes(config: Platform) -> tuple[Scrape, ...]:
+    """Where the metrics of its kind are; a store outside is watched by whoever runs it."""
+    if isinstance(config.object_store, Minio):
+        token = ("object-store-metrics", "token")
+        return (Scrape(NAME, NAME, {"leasehold/store": "minio"}, "s3", "/minio/v2/metrics/cluster", token=token),)
+    if isinstance(config.object_store, Seaweedfs):
+        return (Scrape(NAME, NAME, {"leasehold/store": "seaweedfs"}, "metrics"),)
+    return ()
 
 
 def example_values(config: Platform) -> list[tuple[Chart, dict[str, Any]]]:
