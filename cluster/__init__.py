@@ -75,6 +75,8 @@ class Access:
     outlives the stack: there each object is deleted by itself."""
     authority: Authority
     """The stack's own; the nodes trust it for the platform's registry."""
+    joined: Mapping[str, pulumi.Resource]
+    """Host name to what made it a node; none where the nodes are not ours."""
     make_provider: Callable[[], kubernetes.Provider] = field(repr=False)
 
     @cached_property
@@ -98,19 +100,19 @@ class Cluster(pulumi.ComponentResource):
         # Without keepers, so that nothing but the stack's end replaces it.
         self._anchor = random.RandomId(f"{name}-id", byte_length=8, opts=self._under)
         self._authority = Authority("authority", args.stack, self._under)
-        self.access, joined = self._made()
+        self.access = self._made()
         self.readers = self._readers()
-        self._gpus(joined)
+        self._gpus()
         self.register_outputs({})
 
-    def _made(self) -> tuple[Access, Mapping[str, pulumi.Resource]]:
-        """The cluster, and host name to what made it a node."""
+    def _made(self) -> Access:
+        """Reach the cluster, once it is made."""
         args, config = self._args, self._args.config
         if isinstance(config, ExistingCluster):
             assert args.secrets.kubeconfig is not None  # noqa: S101  config.load refuses this kind without one
             given = existing.usable(args.secrets.kubeconfig)
             # Where a cluster is, is no secret.
-            return self._access(given, pulumi.Output.unsecret(given.apply(kubeconfig.endpoint)), None), {}
+            return self._access(given, pulumi.Output.unsecret(given.apply(kubeconfig.endpoint)), None, {})
         machines = self._machines(config)
         if isinstance(config, K3sCluster):
             k3s = K3s(
@@ -128,10 +130,10 @@ class Cluster(pulumi.ComponentResource):
                 ),
                 self._under,
             )
-            return self._access(k3s.kubeconfig, machines.api, config.version), k3s.joined
+            return self._access(k3s.kubeconfig, machines.api, config.version, k3s.joined)
         made = KubesprayArgs(args.stack, config, machines, args.artifacts, args.registries)
         kubespray = Kubespray("kubespray", made, self._under)
-        return self._access(kubespray.kubeconfig, kubespray.endpoint, kubespray.version), kubespray.joined
+        return self._access(kubespray.kubeconfig, kubespray.endpoint, kubespray.version, kubespray.joined)
 
     def _machines(self, config: ClusterBase) -> Machines:
         args = self._args
@@ -139,12 +141,17 @@ class Cluster(pulumi.ComponentResource):
         made = MachinesArgs(args.hosts, args.ready, args.private_key, config, args.artifacts, args.secrets)
         return Machines("machines", made, self._under)
 
-    def _access(self, admin: pulumi.Output[str], endpoint: pulumi.Output[str], version: str | None) -> Access:
+    def _access(
+        self,
+        admin: pulumi.Output[str],
+        endpoint: pulumi.Output[str],
+        version: str | None,
+        joined: Mapping[str, pulumi.Resource],
+    ) -> Access:
         config = self._args.config
         anchor = None if isinstance(config, ExistingCluster) else self._anchor
-        return Access(
-            admin, endpoint, config.kind, version, anchor, self._authority, lambda: self._make_provider(admin)
-        )
+        known = (admin, endpoint, config.kind, version, anchor, self._authority, joined)
+        return Access(*known, make_provider=lambda: self._make_provider(admin))
 
     def _make_provider(self, admin: pulumi.Output[str]) -> kubernetes.Provider:
         return kubernetes.Provider(
@@ -171,9 +178,9 @@ class Cluster(pulumi.ComponentResource):
         asked = ReadersArgs(args.config.readers, args.stack, access.kubeconfig, access.anchor)
         return Readers("readers", asked, self._inside()).kubeconfigs
 
-    def _gpus(self, joined: Mapping[str, pulumi.Resource]) -> None:
+    def _gpus(self) -> None:
         """Offer GPUs: where a machine has one, or where an existing cluster asks for it."""
-        config, nodes = self._args.config, [joined[host.name] for host in self._args.hosts if host.gpu]
+        config, nodes = self._args.config, [self.access.joined[host.name] for host in self._args.hosts if host.gpu]
         asked = config.gpu
         if asked is None or not (nodes or isinstance(config, ExistingCluster)):
             return

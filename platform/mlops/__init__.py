@@ -78,7 +78,7 @@ class Platform(pulumi.ComponentResource):
         super().__init__("leasehold:platform:Platform", name, None, pulumi.ResourceOptions.merge(opts, given))
         under = pulumi.ResourceOptions(parent=self)
         self.certificate = access.authority.certificate
-        spaces = Spaces("spaces", inventory.spaces(wanted), inventory.flows(wanted), access.anchor, under)
+        spaces = Spaces("spaces", inventory.spaces(wanted), inventory.flows(wanted), access, under)
         # Releases are in namespaces of ours: in those of others, nothing is touched.
         alive = pulumi.ResourceOptions(parent=self, deleted_with=access.anchor)
         held = HeldReleases("held-releases", access.kubeconfig, list(spaces.names), alive)

@@ -8,6 +8,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import LimitRange, Namespace, ResourceQuota, ServiceAccountPatch
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
+from cluster import Access
 from mlops import flows, gateway_api
 from mlops.flows import Flow
 
@@ -74,12 +75,15 @@ class Spaces(pulumi.ComponentResource):
         name: str,
         spaces: Sequence[Space],
         permitted: Sequence[Flow],
-        anchor: pulumi.Resource | None,
+        access: Access,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Make them; `opts` gives the provider."""
+        """Make them on a cluster; `opts` gives the provider."""
         super().__init__("leasehold:platform:Spaces", name, None, opts)
-        self._under = pulumi.ResourceOptions(parent=self, deleted_with=anchor)
+        self._under = pulumi.ResourceOptions(parent=self, deleted_with=access.anchor)
+        # A scheduler that knows one node puts everything there. No value says that the others have joined.
+        nodes = pulumi.ResourceOptions(depends_on=list(access.joined.values()))
+        self._first = pulumi.ResourceOptions.merge(self._under, nodes)
         self.names = {space.name: self._space(space, permitted) for space in spaces}
         self.register_outputs({})
 
@@ -87,7 +91,7 @@ class Spaces(pulumi.ComponentResource):
         made = Namespace(
             f"{space.name}-space",
             metadata={"name": space.name, "labels": labels(space)},
-            opts=self._under,
+            opts=self._first,
         )
         namespace = made.metadata.apply(lambda metadata: metadata.name or space.name)
 
