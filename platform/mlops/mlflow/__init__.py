@@ -136,7 +136,7 @@ class Mlflow(pulumi.ComponentResource):
             "AWS_SECRET_ACCESS_KEY": args.keys.secret_key,
         }
         contents: dict[str, Mapping[str, pulumi.Input[str]]] = {
-            values.DATABASE: {"uri": args.runs.uri},
+            values.DATABASE: {"uri": args.runs.uri.apply(values.with_driver)},
             values.USERS: {values.SETTINGS_FILE: args.users.uri.apply(values.accounts)},
             values.SERVER: server,
             values.ACCOUNTS: self._passwords,

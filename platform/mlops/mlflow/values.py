@@ -48,11 +48,16 @@ def hosts(config: config.Platform) -> list[str]:
     return [config.host(NAME), *(f"{name}:{PORT}" for name in inside)]
 
 
+def with_driver(uri: str) -> str:
+    """A database's address for MLflow: its image has psycopg2, and SQLAlchemy 2.1 takes another driver by default."""
+    return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
 def accounts(uri: str) -> str:
     """The file about users. Nobody sees what others made until it is shared: the safe side of a choice."""
     lines = {
         "default_permission": "NO_PERMISSIONS",
-        "database_uri": uri,
+        "database_uri": with_driver(uri),
         "admin_username": ADMIN,
         "grant_default_workspace_access": "false",
         # Each request is checked twice, each time by a slow hash. A revoked password works for so long at most.
