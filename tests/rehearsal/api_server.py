@@ -17,7 +17,8 @@ import yaml
 from rehearsal.kubernetes import build
 from tests.rehearsal.cluster import Kubectl, until
 
-SECONDS = 90
+SECONDS = 180
+"""Bound of its start, which takes ten seconds on a computer that does nothing else."""
 LOOPBACK = "127.0.0.1"
 
 

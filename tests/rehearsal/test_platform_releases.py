@@ -108,7 +108,7 @@ class Program:
         """Start an `up`, and kill all of it while helm waits for a pod."""
         process = self.start(pods)
         try:
-            until(f"the release to be {status}", lambda: process.poll() or self.statuses()[-1:] == [status], 60)
+            until(f"the release to be {status}", lambda: process.poll() or self.statuses()[-1:] == [status], 180)
         finally:
             with suppress(ProcessLookupError):  # it ended by itself, which its output explains
                 os.killpg(process.pid, signal.SIGKILL)
