@@ -108,6 +108,12 @@ def test_a_rotation_or_a_restore_prepares_the_databases_again() -> None:
     assert len(names) == 3
 
 
+def test_a_preparation_that_failed_is_made_again_by_the_next_run() -> None:
+    """A failed Job stays failed: every later run would wait for it in vain."""
+    metadata = graph.unwrapped(platforms.recorded("shipped").one(JOB, "mlflow-prepare").inputs)["metadata"]
+    assert metadata["annotations"] == {"pulumi.com/replaceUnready": "true"}
+
+
 def test_a_new_generation_of_passwords_starts_the_server_again() -> None:
     """It reads them when it starts."""
     one = given()["podAnnotations"]

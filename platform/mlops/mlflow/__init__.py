@@ -152,7 +152,12 @@ class Mlflow(pulumi.ComponentResource):
         namespace = pulumi.Output.all(base.spaces[NAME], *secrets).apply(lambda known: str(known[0]))
         return Job(
             f"{NAME}-prepare",
-            metadata={"name": f"{NAME}-prepare-{made_for}", "namespace": namespace},
+            metadata={
+                "name": f"{NAME}-prepare-{made_for}",
+                "namespace": namespace,
+                # A failed Job stays failed: without this, every later run would wait for it in vain.
+                "annotations": {"pulumi.com/replaceUnready": "true"},
+            },
             spec=values.prepare(image, mounted),
             opts=pulumi.ResourceOptions.merge(
                 base.under(self),
