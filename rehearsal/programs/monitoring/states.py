@@ -1,14 +1,16 @@
 """Stands in for kube-state-metrics: those of its metrics that the platform's rules and dashboards read.
 
-It lists the objects when it is asked for them, instead of watching them.
+It lists the objects every few seconds, instead of watching them.
 """
 
 import argparse
 import json
 import re
 import ssl
+import threading
+import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +20,8 @@ from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 SERVER = "https://kubernetes.default.svc"
+PAUSE = 10.0
+"""Seconds between two listings."""
 GROUPS = {
     **dict.fromkeys(("deployments", "statefulsets", "daemonsets"), "apis/apps/v1"),
     **dict.fromkeys(("cronjobs", "jobs"), "apis/batch/v1"),
@@ -202,22 +206,42 @@ def listed(resource: str) -> list[Object]:
         return found
 
 
+class Known:
+    """The last metrics, made anew in the background: who asks does not wait for the API."""
+
+    def __init__(self, resources: Sequence[str]) -> None:
+        """Know nothing yet."""
+        self._resources = resources
+        self.exposed = b""
+
+    def refresh(self) -> None:
+        """List everything; what was known stays where the API does not answer."""
+        try:
+            found = text(s for kind in self._resources for item in listed(kind) for s in KINDS[kind](item))
+            self.exposed = found.encode()
+        except OSError as error:
+            print(f"not refreshed: {error}", flush=True)
+
+    def keep(self) -> None:
+        """Go on for ever."""
+        while True:
+            self.refresh()
+            time.sleep(PAUSE)
+
+
 class Handler(BaseHTTPRequestHandler):
     """Metrics and health."""
 
-    resources: tuple[str, ...] = ()
+    known: Known
 
     def do_GET(self) -> None:
         """Answer one request."""
-        if self.path not in ("/metrics", "/readyz", "/livez", "/healthz"):
-            self.send_error(404)
+        metrics = self.known.exposed
+        answers = {"/metrics": metrics, "/readyz": b"OK" if metrics else b"", "/livez": b"OK", "/healthz": b"OK"}
+        body = answers.get(self.path)
+        if not body:
+            self.send_error(404 if body is None else 503)
             return
-        try:
-            found = text(s for kind in self.resources for item in listed(kind) for s in KINDS[kind](item))
-        except OSError as error:
-            self.send_error(503, str(error)[:200])
-            return
-        body = found.encode() if self.path == "/metrics" else b"OK"
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
         self.send_header("Content-Length", str(len(body)))
@@ -234,11 +258,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--resources", required=True)
     given = parser.parse_args()
-    Handler.resources = tuple(given.resources.split(","))
-    unknown = set(Handler.resources) - set(KINDS)
+    resources = given.resources.split(",")
+    unknown = set(resources) - set(KINDS)
     if unknown:
         raise SystemExit(f"this stand-in has no metrics of {', '.join(sorted(unknown))}")
     print(f"a stand-in of the rehearsal for kube-state-metrics: {given.resources}", flush=True)
+    Handler.known = Known(resources)
+    threading.Thread(target=Handler.known.keep, daemon=True).start()
     ThreadingHTTPServer(("", given.port), Handler).serve_forever()
 
 
