@@ -58,8 +58,8 @@ class Platform(pulumi.ComponentResource):
     """Every part of the platform that the environment does not leave out."""
 
     services: list[Service]
-    store: ObjectStore | None
-    postgres: Postgres | None
+    store: ObjectStore | None = None
+    postgres: Postgres | None = None
     mlflow: Mlflow | None = None
     registry: Registry | None = None
     workflows: Workflows | None = None
@@ -76,67 +76,77 @@ class Platform(pulumi.ComponentResource):
         wanted, access = args.config, args.access
         given = pulumi.ResourceOptions(providers={"kubernetes": access.provider})
         super().__init__("leasehold:platform:Platform", name, None, pulumi.ResourceOptions.merge(opts, given))
-        under = pulumi.ResourceOptions(parent=self)
+        self._under = pulumi.ResourceOptions(parent=self)
+        self.services = []
         self.certificate = access.authority.certificate
-        spaces = Spaces("spaces", inventory.spaces(wanted), inventory.flows(wanted), access, under)
+        spaces = Spaces("spaces", inventory.spaces(wanted), inventory.flows(wanted), access, self._under)
         # Releases are in namespaces of ours: in those of others, nothing is touched.
         alive = pulumi.ResourceOptions(parent=self, deleted_with=access.anchor)
         held = HeldReleases("held-releases", access.kubeconfig, list(spaces.names), alive)
         base = Base(args.stack, wanted, args.charts, args.images, spaces.names, access.anchor, held, args.secrets)
-        certificates = Certificates("certificates", CertificatesArgs(base, access.authority), under)
-        self.ingress = Ingress("ingress", IngressArgs(base, certificates), under)
-        self.services = []
-        self.store = (
-            ObjectStore("object-store", ObjectStoreArgs(base, self.ingress), under)
-            if wanted.object_store.enabled
-            else None
-        )
-        if self.store:
-            self.s3 = self.store.s3
-            self.services += self.store.services
-        self.postgres = (
-            Postgres("postgres", PostgresArgs.of(base, self.store, certificates.release), under)
-            if wanted.postgres.enabled
-            else None
-        )
-        if wanted.mlflow.enabled and self.postgres and self.store:
-            runs, users = (self.postgres.database(app, "mlflow") for app in ("mlflow", "mlflow-auth"))
-            tracked = MlflowArgs(base, runs, users, self.store.s3, self.store.keys("mlflow"), self.ingress)
-            self.mlflow = Mlflow("mlflow", tracked, under)
-            self.services.append(self.mlflow.service)
-        if wanted.registry.enabled:
-            keys = self.store.keys("registry") if self.store else None
-            asked = RegistryArgs(base, certificates, self.certificate, self.ingress, self.s3, keys)
-            self.registry = Registry("registry", asked, under)
-            self.services.append(self.registry.service)
-        self._argo(base, certificates, under)
-        if wanted.monitoring.enabled:
-            alerts = self._analysis(base, under)
-            watched = MonitoringArgs(base, self.ingress, inventory.scrapes(wanted), alerts, args.lease_ends)
-            self.services += Monitoring("monitoring", watched, under).services
+        certificates = Certificates("certificates", CertificatesArgs(base, access.authority), self._under)
+        self.ingress = Ingress("ingress", IngressArgs(base, certificates), self._under)
+        self._data(base, certificates)
+        self._models(base)
+        self._images(base, certificates)
+        self._pipelines(base, certificates)
+        self._watch(base, args.lease_ends)
         self.register_outputs({})
 
-    def _argo(self, base: Base, certificates: Certificates, under: pulumi.ResourceOptions) -> None:
+    def _data(self, base: Base, certificates: Certificates) -> None:
+        """Objects, and the databases whose archive is among them."""
+        if base.config.object_store.enabled:
+            self.store = ObjectStore("object-store", ObjectStoreArgs(base, self.ingress), self._under)
+            self.s3 = self.store.s3
+            self.services += self.store.services
+        if base.config.postgres.enabled:
+            kept = PostgresArgs.of(base, self.store, certificates.release)
+            self.postgres = Postgres("postgres", kept, self._under)
+
+    def _models(self, base: Base) -> None:
+        """Runs and models."""
+        if base.config.mlflow.enabled and self.postgres and self.store:
+            runs, users = (self.postgres.database(app, "mlflow") for app in ("mlflow", "mlflow-auth"))
+            tracked = MlflowArgs(base, runs, users, self.store.s3, self.store.keys("mlflow"), self.ingress)
+            self.mlflow = Mlflow("mlflow", tracked, self._under)
+            self.services.append(self.mlflow.service)
+
+    def _images(self, base: Base, certificates: Certificates) -> None:
+        """Images for builds, nodes and people."""
+        if base.config.registry.enabled:
+            keys = self.store.keys("registry") if self.store else None
+            asked = RegistryArgs(base, certificates, self.certificate, self.ingress, self.s3, keys)
+            self.registry = Registry("registry", asked, self._under)
+            self.services.append(self.registry.service)
+
+    def _pipelines(self, base: Base, certificates: Certificates) -> None:
         """Pipelines, what starts them, and deployments from Git."""
         wanted = base.config.argo
         if wanted.workflows and self.postgres and self.store:
             archive = self.postgres.database("argo-workflows", "argo-workflows")
             keys = self.store.keys("workflows")
             asked = WorkflowsArgs(base, archive, self.store.s3, keys, self.ingress)
-            self.workflows = Workflows("argo-workflows", asked, under)
+            self.workflows = Workflows("argo-workflows", asked, self._under)
             self.services.append(self.workflows.service)
         if wanted.events and self.workflows:
             started = EventsArgs(base, certificates, self.workflows.release)
-            self.events = Events("argo-events", started, under)
+            self.events = Events("argo-events", started, self._under)
         if wanted.cd:
             told = self.events.webhook(events.DEPLOYMENTS) if self.events else None
-            self.cd = Cd("argocd", CdArgs(base, self.ingress, told), under)
+            self.cd = Cd("argocd", CdArgs(base, self.ingress, told), self._under)
             self.services.append(self.cd.service)
 
-    def _analysis(self, base: Base, under: pulumi.ResourceOptions) -> Webhook | None:
+    def _watch(self, base: Base, lease_ends: Mapping[str, pulumi.Output[str]]) -> None:
+        """Metrics and alerts of all the others."""
+        if base.config.monitoring.enabled:
+            scrapes = inventory.scrapes(base.config)
+            watched = MonitoringArgs(base, self.ingress, scrapes, self._analysis(base), lease_ends)
+            self.services += Monitoring("monitoring", watched, self._under).services
+
+    def _analysis(self, base: Base) -> Webhook | None:
         """Where alerts go: to a workflow that finds out what is behind them."""
         if self.events is None or self.workflows is None:
             return None
-        analysis.LogAnalysis("log-analysis", analysis.LogAnalysisArgs(base, self.workflows.release), under)
+        analysis.LogAnalysis("log-analysis", analysis.LogAnalysisArgs(base, self.workflows.release), self._under)
         self.events.sensor(events.ALERTS, analysis.NAME, analysis.PARAMETER)
         return Webhook(*self.events.webhook(events.ALERTS))
