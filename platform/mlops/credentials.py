@@ -46,9 +46,11 @@ def secret(
     labels: Mapping[str, str] | None = None,
 ) -> pulumi.Output[str]:
     """A Secret `name` in a namespace; returns its name, known when it is there."""
+    # An empty mapping is not kept by the API server: it would be a difference at every refresh.
+    marked = {"labels": dict(labels)} if labels else {}
     made = Secret(
         f"{space}-{name}",
-        metadata={"name": name, "namespace": base.spaces[space], "labels": dict(labels or {})},
+        metadata={"name": name, "namespace": base.spaces[space], **marked},
         type=type_,
         string_data={key: pulumi.Output.secret(value) for key, value in data.items()},
         opts=base.under(parent),

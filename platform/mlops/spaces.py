@@ -9,7 +9,7 @@ from pulumi_kubernetes.core.v1 import LimitRange, Namespace, ResourceQuota, Serv
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 from cluster import Access
-from mlops import flows, gateway_api
+from mlops import flows, gateway_api, quantities
 from mlops.flows import Flow
 
 Level = Literal["restricted", "baseline", "privileged"]
@@ -36,9 +36,9 @@ def quota(space: Space) -> dict[str, Any]:
     """The spec of its ResourceQuota."""
     hard = {
         "requests.cpu": space.cpu,
-        "limits.memory": space.memory,
+        "limits.memory": quantities.written(space.memory),
         "pods": str(space.pods),
-        "requests.storage": space.storage,
+        "requests.storage": quantities.written(space.storage),
         # Nothing is reachable from outside but by the ingress, or by a port that is counted here.
         "services.loadbalancers": "0",
     }

@@ -270,4 +270,5 @@ class Cd(pulumi.ComponentResource):
         return known
 
     def _metadata(self, name: str, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return {"name": name, "namespace": self._base.spaces[NAME], "annotations": dict(annotations or {})}
+        marked = {"annotations": dict(annotations)} if annotations else {}
+        return {"name": name, "namespace": self._base.spaces[NAME], **marked}

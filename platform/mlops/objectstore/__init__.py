@@ -17,7 +17,7 @@ from pulumi_kubernetes.core.v1 import ConfigMap, PersistentVolumeClaim, Service
 
 import versions
 from config import ExternalStore, Minio, Platform, Seaweedfs
-from mlops import backups
+from mlops import backups, quantities
 from mlops.backups import Place
 from mlops.base import Base
 from mlops.credentials import password, secret
@@ -170,7 +170,7 @@ class ObjectStore(pulumi.ComponentResource):
             metadata=self._metadata(CLAIM),
             spec={
                 "accessModes": ["ReadWriteOnce"],
-                "resources": {"requests": {"storage": f"{getattr(store, 'storage_gb', 0)}Gi"}},
+                "resources": {"requests": {"storage": quantities.gigabytes(getattr(store, "storage_gb", 0))}},
                 **({"storageClassName": base.config.storage_class} if base.config.storage_class else {}),
             },
             opts=pulumi.ResourceOptions.merge(base.under(self), pulumi.ResourceOptions(protect=True)),

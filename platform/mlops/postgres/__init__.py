@@ -182,11 +182,12 @@ class Postgres(pulumi.ComponentResource):
         more: pulumi.ResourceOptions | None = None,
     ) -> CustomResource:
         options = self._base.under(self, after)
+        marked = {"annotations": dict(annotations)} if annotations else {}
         return CustomResource(
             f"{NAME}-{kind.lower()}-{name}",
             api_version=version,
             kind=kind,
-            metadata={"name": name, "namespace": self._base.spaces[NAME], "annotations": dict(annotations or {})},
+            metadata={"name": name, "namespace": self._base.spaces[NAME], **marked},
             spec=wanted,
             opts=pulumi.ResourceOptions.merge(options, more) if more else options,
         )

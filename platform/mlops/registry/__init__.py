@@ -22,7 +22,7 @@ from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 import config
 import versions
-from mlops import credentials, gateway_api, services
+from mlops import credentials, gateway_api, quantities, services
 from mlops.base import Base
 from mlops.certificates import Certificates
 from mlops.flows import API, NODES, Flow
@@ -153,7 +153,7 @@ class Registry(pulumi.ComponentResource):
 
     def _claim(self) -> pulumi.Output[str]:
         base = self._base
-        size = {"requests": {"storage": f"{base.config.registry.storage_gb}Gi"}}
+        size = {"requests": {"storage": quantities.gigabytes(base.config.registry.storage_gb)}}
         wanted: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": size}
         if base.config.storage_class:
             wanted["storageClassName"] = base.config.storage_class
