@@ -17,6 +17,8 @@ CLUSTER = "cnpg.io/cluster"
 ROLE = "cnpg.io/instanceRole"
 INSTANCE = "cnpg.io/instanceName"
 TIMEOUT = 15.0
+BUSY, PATIENCE = 429, 20
+"""The API says it while a new definition is being taken in; how often it is asked again, once a second."""
 Object = dict[str, Any]
 
 
@@ -43,6 +45,16 @@ class Api:
         headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}", "Content-Type": kind}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self._base}{path}", data, headers, method=method)  # noqa: S310  the API
+        for _ in range(PATIENCE):
+            try:
+                return self._sent(request)
+            except ApiError as error:
+                if error.status != BUSY:
+                    raise
+            time.sleep(1.0)
+        return self._sent(request)
+
+    def _sent(self, request: urllib.request.Request) -> Object:
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT, context=self._trust) as answer:  # noqa: S310  the API
                 found: Object = json.loads(answer.read() or b"{}")
