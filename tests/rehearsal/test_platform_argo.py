@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 import requests
 
 import versions
 from mlops.argo import accounts, cd, events
+from mlops.objectstore.scripts.s3 import Bucket, Store
 from tests.rehearsal.cluster import until
 from tests.rehearsal.services import SECONDS, Platform
 
@@ -134,7 +134,9 @@ def test_whoever_works_with_pipelines_sees_those_and_no_other_namespace(platform
     assert platform.get("workflows", "/api/v1/workflows/argocd", headers=header).status_code == 403
 
 
-def test_a_workflow_runs_to_its_end_and_its_file_is_in_the_object_store(platform: Platform, pipeline: str) -> None:
+def test_a_workflow_runs_to_its_end_and_its_file_is_in_the_object_store(
+    platform: Platform, pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Parameters go from step to step, and files to the bucket."""
 
     def status() -> dict[str, Any]:
@@ -143,17 +145,12 @@ def test_a_workflow_runs_to_its_end_and_its_file_is_in_the_object_store(platform
 
     until("the workflow's end", lambda: status().get("phase") in ("Succeeded", "Failed", "Error"), 180)
     assert status()["phase"] == "Succeeded", status()
-    keys = {key: platform.secret(f"{SPACE}/artifacts", key) for key in ("access-key", "secret-key")}
-    client = boto3.client(
-        "s3",
-        endpoint_url=platform.url("s3"),
-        aws_access_key_id=keys["access-key"],
-        aws_secret_access_key=keys["secret-key"],
-        region_name=platform.outputs["s3"]["region"],
-        verify=str(platform.authority),
-    )
-    bucket = platform.outputs["s3"]["buckets"]["workflows"]
-    assert client.get_object(Bucket=bucket, Key="rehearsed/kept")["Body"].read() == b"41+1"
+    monkeypatch.setenv("SSL_CERT_FILE", str(platform.authority))
+    keys = [platform.secret(f"{SPACE}/artifacts", key) for key in ("access-key", "secret-key")]
+    store = Store(platform.url("s3"), platform.outputs["s3"]["region"], *keys)
+    bucket = Bucket(store, platform.outputs["s3"]["buckets"]["workflows"])
+    assert bucket.get("rehearsed/kept") == b"41+1"
+    bucket.delete("rehearsed/kept")
 
 
 def test_an_executor_may_do_exactly_what_it_must(platform: Platform) -> None:
@@ -166,6 +163,8 @@ def test_an_executor_may_do_exactly_what_it_must(platform: Platform) -> None:
     account = f"system:serviceaccount:{SPACE}:{accounts.EXECUTOR}"
     said = platform.kubectl.run(
         "create",
+        # To know the kinds, which kubectl would ask for, is not the account's.
+        "--validate=false",
         "-o",
         "json",
         "-f",
@@ -188,9 +187,9 @@ def test_an_executor_may_do_exactly_what_it_must(platform: Platform) -> None:
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}])
 def test_an_event_without_its_token_starts_nothing(platform: Platform, header: dict[str, str]) -> None:
     """Whoever reaches the webhook could start workflows."""
-    before = len(started(platform, events.ALERTS))
-    assert post(platform, events.ALERTS, header, {"alerts": []}) in (400, 401, 403)
-    assert len(started(platform, events.ALERTS)) == before
+    assert post(platform, events.ALERTS, header, {"alerts": [], "groupKey": "refused"}) in (400, 401, 403)
+    # Alerts of the platform itself may start others meanwhile.
+    assert not [item for item in started(platform, events.ALERTS) if "refused" in str(item["spec"])]
 
 
 def test_the_token_of_another_event_is_refused(platform: Platform) -> None:
@@ -206,9 +205,10 @@ def test_an_event_with_its_token_starts_its_workflow_once(platform: Platform) ->
 
     def new() -> list[dict[str, Any]]:
         found = started(platform, events.ALERTS)
-        return [item for item in found if item["metadata"]["name"] not in before]
+        mine = [item for item in found if item["metadata"]["name"] not in before]
+        return [item for item in mine if "rehearsed" in str(item["spec"])]
 
     until("the workflow of the event", new, 60)
-    [made] = [item for item in new() if "rehearsed" in str(item["spec"])]
+    [made] = new()
     [parameter] = made["spec"]["arguments"]["parameters"]
     assert json.loads(parameter["value"]) == body

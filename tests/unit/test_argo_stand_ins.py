@@ -14,7 +14,7 @@ import yaml
 from mlops.argo import bus, cd, events, workflows
 from mlops.monitoring import analysis
 from rehearsal.kubernetes import build, charts
-from rehearsal.programs.argo import api, controller, executor, workflow
+from rehearsal.programs.argo import api, controller, executor, server, workflow
 from rehearsal.programs.argo import cd as argocd
 from rehearsal.programs.argo import events as stand_in
 from rehearsal.programs.argo.web import Request
@@ -296,3 +296,21 @@ def test_what_is_not_honoured_ends_the_workflow_with_its_name(monkeypatch: pytes
     status = ended(monkeypatch, Cluster({}), spec)
     assert status["phase"] == "Error"
     assert "stand-in: template x: suspend" in status["message"]
+
+
+def test_a_workflow_that_is_posted_need_not_say_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the real API its place says so; the API of Kubernetes, which the stand-in hands it to, wants it said."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    def call(_method: str, path: str, body: dict[str, Any], *, token: str) -> bytes:
+        assert token == "known"
+        sent.append((path, body))
+        return b"{}"
+
+    monkeypatch.setattr(api, "call", call)
+    body = json.dumps({"workflow": {"metadata": {"name": "one"}, "spec": {}}}).encode()
+    header = {"Authorization": "Bearer known"}
+    assert server.handle(Request("POST", "/api/v1/workflows/workflows", header, body)).status == 200
+    path, made = sent[-1]
+    assert path.endswith("/namespaces/workflows/workflows")
+    assert (made["apiVersion"], made["kind"]) == ("argoproj.io/v1alpha1", "Workflow")

@@ -10,7 +10,8 @@ from rehearsal.programs.argo.web import Answer, Request
 
 PORT = 2746
 PAGE = "<!doctype html><title>Argo Workflows</title><p>The rehearsal's stand-in: its API is at /api/v1.</p>\n"
-KINDS = {"workflows": "workflows", "workflow-templates": "workflowtemplates", "cron-workflows": "cronworkflows"}
+KINDS = {"workflows": "Workflow", "workflow-templates": "WorkflowTemplate", "cron-workflows": "CronWorkflow"}
+"""Collection in a path of this API to the kind of what is in it; Kubernetes' collection is its plural."""
 VERSION = {"version": "stand-in"}
 
 
@@ -44,11 +45,17 @@ def _known(request: Request) -> Answer:
     found = re.fullmatch(r"/api/v1/([a-z-]+)/([a-z0-9-]+)(?:/([a-z0-9.-]+))?", request.path)
     if found is None or found[1] not in KINDS or request.method not in ("GET", "POST", "DELETE"):
         return refused(HTTPStatus.NOT_IMPLEMENTED, 12, "not part of the rehearsal's stand-in")
-    path = "/".join([api.GROUP, "namespaces", found[2], KINDS[found[1]], *([found[3]] if found[3] else [])])
-    body = json.loads(request.body) if request.body else None
-    sent = (body or {}).get("workflow") or (body or {}).get("template") or body
+    kind = KINDS[found[1]]
+    path = "/".join([api.GROUP, "namespaces", found[2], f"{kind.lower()}s", *([found[3]] if found[3] else [])])
+    sent = _named(json.loads(request.body), kind) if request.method == "POST" else None
     answer = api.call(request.method, path, sent, token=request.token)
     return Answer(HTTPStatus.OK, json.loads(answer))
+
+
+def _named(body: api.Object, kind: str) -> api.Object:
+    """The object in a body, which need not say what it is: its field does, as in the real API."""
+    item = body.get("workflow") or body.get("template") or body.get("cronWorkflow") or {}
+    return {**item, "apiVersion": "argoproj.io/v1alpha1", "kind": kind}
 
 
 def main(arguments: list[str]) -> None:
