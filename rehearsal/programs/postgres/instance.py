@@ -143,7 +143,7 @@ class Instance:
         restore, follow = "", ""
         if source and (standby or RECOVERY.exists()):
             server = source[1] or self.cluster_name
-            restore = f"python3 -m rehearsal.programs.postgres.restore {source[0]} {server} %f %p"
+            restore = f"sh {RUN}/restore.sh {source[0]} {server} %f %p"
         if standby:
             secret = self.contents.secret(f"{self.cluster_name}-replication")[0]
             login = f"user={REPLICATION} password={secret} sslmode=require application_name={self.name}"
@@ -154,6 +154,7 @@ class Instance:
         texts = {
             "postgresql.conf": settings.configuration(spec, ready, follow, self.name, restore),
             "pg_hba.conf": settings.admission(spec),
+            "restore.sh": settings.RESTORE,
         }
         changed = False
         for name, text in texts.items():

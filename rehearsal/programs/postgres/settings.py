@@ -7,6 +7,16 @@ DATA = "/var/lib/postgresql/data/pgdata"
 RUN = "/controller/run"
 REPLICATION = "streaming_replica"
 SIDECAR = "http://127.0.0.1:8010"
+RESTORE = f"""\
+#!/bin/sh
+# restore.sh STORE SERVER NAME PATH: get a segment of the log from the sidecar. Status 1 says that the archive has no
+# such segment, which ends a recovery; 255 that nobody knows, which stops it.
+code=$(curl -s --max-time 60 -o "$4" -w '%{{http_code}}' "{SIDECAR}/wal?store=$1&server=$2&name=$3") || exit 255
+[ "$code" = 200 ] && exit 0
+rm -f "$4"
+[ "$code" = 404 ] && exit 1
+exit 255
+"""
 
 
 def archiver(spec: Mapping[str, Any]) -> tuple[str, str] | None:

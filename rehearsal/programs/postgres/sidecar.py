@@ -6,6 +6,7 @@ It answers on the pod's own loopback address; the instance's manager and the ser
 import base64
 import json
 import os
+import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +22,8 @@ from rehearsal.programs.postgres.kube import BARMAN, Api, Object, core, custom, 
 PORT = 8010
 DATA = Path("/var/lib/postgresql/data/pgdata")
 SOCKETS = "/controller/run"
+FRESH = 30.0
+"""Seconds."""
 
 
 class Sidecar:
@@ -29,9 +32,22 @@ class Sidecar:
     def __init__(self, api: Api, space: str, cluster: str) -> None:
         """`cluster` is the object's name."""
         self._api, self._space, self._cluster = api, space, cluster
+        self._known: dict[tuple[str, str], Archive] = {}
+        self._read = 0.0
 
     def archive(self, store: str, server: str) -> Archive:
-        """The archive that an ObjectStore names."""
+        """The archive that an ObjectStore names; what was read of it is used for some seconds, or until it fails."""
+        if (store, server) not in self._known or time.monotonic() - self._read > FRESH:
+            self.forget()
+            self._known[store, server] = self._archive(store, server)
+        return self._known[store, server]
+
+    def forget(self) -> None:
+        """Read everything anew: keys may have changed."""
+        self._known.clear()
+        self._read = time.monotonic()
+
+    def _archive(self, store: str, server: str) -> Archive:
         found = self._api.get(custom(self._space, "objectstores", store, BARMAN))
         if found is None:
             raise LookupError(f"there is no ObjectStore {store}")
@@ -106,6 +122,7 @@ class Answers(BaseHTTPRequestHandler):
             status, body = self._found(parts.path, dict(parse_qsl(parts.query)))
         except Exception as error:
             say(f"{parts.path}: {type(error).__name__}: {error}")
+            self.sidecar.forget()
             status, body = 500, str(error).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
