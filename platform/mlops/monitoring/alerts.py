@@ -201,13 +201,16 @@ def _leases() -> Iterator[Alert]:
 
 
 def _certificates() -> Iterator[Alert]:
-    end = "certmanager_certificate_expiration_timestamp_seconds"
-    due = "certmanager_certificate_renewal_timestamp_seconds < time()"
+    # Who says it, cert-manager's pod, is not whom it is about.
+    end, due = (
+        f"max by (namespace, name) (certmanager_certificate_{what}_timestamp_seconds)"
+        for what in ("expiration", "renewal")
+    )
     soon = int(CERTIFICATE.total_seconds())
     yield Alert(
         "CertificateEnding",
         # One that lives shorter than that is in order until its renewal is due.
-        f"{end} - time() < {soon} and on (namespace, name) {due}",
+        f"{end} - time() < {soon} and {due} < time()",
         "critical",
         "certificate {{ $labels.namespace }}/{{ $labels.name }} ends in {{ $value | humanizeDuration }}, not renewed",
         "kubectl -n {{ $labels.namespace }} describe certificate {{ $labels.name }}",
