@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from rehearsal.kubernetes import names
+from tests.rehearsal import metadata
 from tests.rehearsal.cluster import Kubectl, Machines, until
 
 HERE, THERE = "node2", "node1"
@@ -19,8 +20,6 @@ SPACE = "walls"
 SECONDS = 5.0
 """Until a policy holds; kube-router takes about one on an idle computer."""
 HOST_PORT = 18080
-METADATA, BESIDE = "169.254.169.254", "169.254.169.253"
-OPEN = "open"
 
 
 def pod(name: str, node: str, command: str, more: str = "") -> str:
@@ -75,7 +74,7 @@ spec: {{selector: {{who: server}}, ports: [{{port: 80, targetPort: 8000}}]}}
     pod(
         "server",
         HERE,
-        f"mkdir /www && echo {OPEN} > /www/index.html && exec httpd -f -p 8000 -h /www",
+        f"mkdir /www && echo {metadata.PAGE} > /www/index.html && exec httpd -f -p 8000 -h /www",
         f", ports: [{{containerPort: 8000, hostPort: {HOST_PORT}}}], "
         "readinessProbe: {httpGet: {path: /, port: 8000}, periodSeconds: 1, failureThreshold: 1}",
     )
@@ -101,39 +100,25 @@ DNS = policy(
 WORLD = policy(
     "world",
     f"{{{who('server')}, policyTypes: [Egress], "
-    f"egress: [{{to: [{{ipBlock: {{cidr: 0.0.0.0/0, except: [{METADATA}/32]}}}}]}}]}}",
+    f"egress: [{{to: [{{ipBlock: {{cidr: 0.0.0.0/0, except: [{metadata.ADDRESS}/32]}}}}]}}]}}",
 )
-# A cloud's metadata service as a stand-in, with a second address beside it: outside the machine, as the real one is.
-SERVICE = f"""
-set -e
-ip netns add metadata
-ip link add metadata0 type veth peer name inside netns metadata
-ip address add 169.254.169.1/24 dev metadata0
-ip link set metadata0 up
-ip -n metadata link set inside up
-ip -n metadata address add {METADATA}/24 dev inside
-ip -n metadata address add {BESIDE}/24 dev inside
-mkdir -p /run/metadata && echo {OPEN} > /run/metadata/index.html
-systemd-run -q --unit=metadata ip netns exec metadata python3 -m http.server -d /run/metadata 80
-"""
-NO_SERVICE = "systemctl stop metadata; ip netns delete metadata; rm -r /run/metadata"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def walls(kubectl: Kubectl, machines: Machines) -> Iterator[None]:
     """The pods, and a metadata service that the server's node reaches."""
     kubectl.apply(PODS)
-    machines.run(HERE, SERVICE)
+    machines.run(HERE, metadata.START)
     kubectl.run("wait", "pod", "--all", "-n", SPACE, "--for=condition=Ready", "--timeout=50s", timeout=60)
     yield
-    machines.run(HERE, NO_SERVICE, check=False)
+    machines.run(HERE, metadata.STOP, check=False)
     kubectl.run("delete", "namespace", SPACE, "--wait=false")
 
 
 def answered(kubectl: Kubectl, asker: str, host: str) -> bool:
     """Whether a pod gets the page of a host."""
     ask = f"timeout 2 wget -qO- http://{host}/ || true"
-    return kubectl.run("exec", "-n", SPACE, asker, "--", "sh", "-c", ask) == OPEN
+    return kubectl.run("exec", "-n", SPACE, asker, "--", "sh", "-c", ask) == metadata.PAGE
 
 
 def service(kubectl: Kubectl) -> str:
@@ -154,7 +139,10 @@ def by_host_port(kubectl: Kubectl) -> bool:
 
 def by_api_server(kubectl: Kubectl) -> bool:
     """Whether an API server on another node gets the page; it calls webhooks in the same way."""
-    return kubectl.run("get", "--raw", f"/api/v1/namespaces/{SPACE}/services/server:80/proxy/", check=False) == OPEN
+    return (
+        kubectl.run("get", "--raw", f"/api/v1/namespaces/{SPACE}/services/server:80/proxy/", check=False)
+        == metadata.PAGE
+    )
 
 
 def test_without_a_policy_everything_is_open(kubectl: Kubectl) -> None:
@@ -163,8 +151,8 @@ def test_without_a_policy_everything_is_open(kubectl: Kubectl) -> None:
     # Each node's kube-proxy learns of the endpoint at its own time.
     for asker in ("friend", "stranger"):
         until(f"{asker} to reach the server", lambda asker=asker: answered(kubectl, asker, address), 20)  # type: ignore[misc]
-    assert answered(kubectl, "server", METADATA)
-    assert answered(kubectl, "server", BESIDE)
+    assert answered(kubectl, "server", metadata.ADDRESS)
+    assert answered(kubectl, "server", metadata.BESIDE)
     assert by_host_port(kubectl)
     assert by_api_server(kubectl)
 
@@ -177,7 +165,7 @@ def test_a_default_deny_holds_within_seconds_and_both_ways(kubectl: Kubectl) -> 
     assert not answered(kubectl, "friend", address)
     until("other hosts to be refused", lambda: not by_host_port(kubectl), SECONDS)
     assert not by_api_server(kubectl)
-    assert not answered(kubectl, "server", BESIDE)
+    assert not answered(kubectl, "server", metadata.BESIDE)
 
 
 def test_probes_of_the_kubelet_pass_under_a_default_deny(kubectl: Kubectl) -> None:
@@ -205,8 +193,8 @@ def test_names_are_resolved_once_dns_is_allowed(kubectl: Kubectl) -> None:
 def test_the_metadata_address_is_refused_where_the_world_is_allowed(kubectl: Kubectl) -> None:
     """It gives credentials of the machine to whoever asks."""
     kubectl.apply(WORLD)
-    until("the world to be open", lambda: answered(kubectl, "server", BESIDE), SECONDS)
-    assert not answered(kubectl, "server", METADATA)
+    until("the world to be open", lambda: answered(kubectl, "server", metadata.BESIDE), SECONDS)
+    assert not answered(kubectl, "server", metadata.ADDRESS)
 
 
 def test_a_host_port_answers_addresses_that_a_policy_admits(kubectl: Kubectl) -> None:

@@ -15,6 +15,7 @@ import versions
 from mlops import inventory
 from mlops.flows import API, NODES, PODS, WORLD, Flow
 from tests.environments import complete
+from tests.rehearsal import metadata
 from tests.rehearsal.cluster import until
 from tests.rehearsal.services import Platform
 from tests.unit.graph import RULES
@@ -22,7 +23,6 @@ from tests.unit.graph import RULES
 NAME = "isolation-probe"
 FREE = "isolation-free"
 """A namespace without any policy: it shows that what is refused elsewhere does answer."""
-METADATA, METADATA_PORT = "169.254.169.254", 8775
 ADDRESSES = {WORLD, API, NODES}
 PROBE = """
 import json, socket, sys
@@ -153,22 +153,14 @@ def test_connections_between_namespaces_are_those_of_the_table(probes: Probes) -
 
 def test_no_pod_of_the_platform_reaches_the_metadata_address(probes: Probes) -> None:
     """It hands out user data. Something does answer there, as a pod without a policy finds."""
-    machines, kubectl = probes.platform.machines, probes.platform.kubectl
-    inner = next(
-        entry["address"]
-        for entry in kubectl.get("node", "node2")["status"]["addresses"]
-        if entry["type"] == "InternalIP"
-    )
-    server = f"python3 -m http.server {METADATA_PORT} --bind {METADATA} --directory /run"
-    machines.run("node2", f"ip address replace {METADATA}/32 dev lo && systemd-run -q --unit=metadata-test {server}")
-    machines.run("node1", f"ip route replace {METADATA}/32 via {inner}")
-    targets: list[Target] = [(METADATA, METADATA_PORT), (METADATA, 80), (METADATA, 443)]
+    machines = probes.platform.machines
+    machines.run("node1", metadata.START)
+    targets: list[Target] = [(metadata.ADDRESS, metadata.PORT)]
     try:
         until("the stand-in for the metadata service", lambda: probes.reached(FREE, targets), 30)
         assert not {space for space in probes.spaces if probes.reached(space, targets)}
     finally:
-        machines.run("node1", f"ip route delete {METADATA}/32", check=False)
-        machines.run("node2", f"systemctl stop metadata-test; ip address delete {METADATA}/32 dev lo", check=False)
+        machines.run("node1", metadata.STOP, check=False)
 
 
 @pytest.mark.parametrize(
