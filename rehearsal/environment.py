@@ -81,7 +81,8 @@ class EnvironmentFile:
         """
         tree = {**self.tree, **(extra or {})}
         known = {name: value for name, value in tree.items() if name in config.Environment.model_fields}
-        return [*self.duplicates(), *config.validate(known, [rules.check, cluster_rules.check, platform_rules.check])[1]]
+        checks = [rules.check, cluster_rules.check, platform_rules.check]
+        return [*self.duplicates(), *config.validate(known, checks)[1]]
 
     def duplicates(self) -> Iterator[Problem]:
         """Keys given twice; the real CLI refuses such a file too."""

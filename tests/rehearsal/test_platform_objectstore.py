@@ -54,7 +54,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
         address = f"127.0.0.1:{port()}"
         environment = {**os.environ, "MINIO_ROOT_USER": ROOT, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_UPDATE": "off"}
         environment["MINIO_BROWSER_REDIRECT"] = "off"
-        words = [program, "server", tmp_path_factory.mktemp(name), "--quiet", "--address", address]
+        words: list[str | Path] = [program, "server", tmp_path_factory.mktemp(name), "--quiet", "--address", address]
         running.append(subprocess.Popen([*words, "--console-address", f"127.0.0.1:{port()}"], env=environment))
         found.append(Server(f"http://{address}"))
     try:
@@ -140,7 +140,12 @@ def test_buckets_come_back_from_their_copy_as_they_were(servers: list[Server], t
     names = provisioned(inside, dict.fromkeys(contract.BUCKETS, "s" * 40), tmp_path)
     target = Bucket(outside.store(), "offsite")
     target.make()
-    plan = {"inside": inside.login(), "outside": outside.login(), "bucket": "offsite", "folder": "dev/1/buckets"}
+    plan: dict[str, Any] = {
+        "inside": inside.login(),
+        "outside": outside.login(),
+        "bucket": "offsite",
+        "folder": "dev/1/buckets",
+    }
     plan |= {"buckets": {purpose: names[purpose] for purpose in contract.COPIED}, "keep_days": 14}
     (tmp_path / "mirror.json").write_text(json.dumps(plan))
     bucket = Bucket(inside.store(), names["registry"])
