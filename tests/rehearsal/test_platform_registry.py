@@ -98,18 +98,6 @@ def space(platform: Platform) -> Iterator[Space]:
             "metadata": {"name": "pull", "namespace": SPACE},
             "stringData": {".dockerconfigjson": json.dumps(logins)},
         },
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "push", "namespace": SPACE},
-            "stringData": {"password": platform.secret(SECRET, "password")},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "authority", "namespace": SPACE},
-            "data": {"ca.crt": platform.outputs["ca_certificate"]},
-        },
     ]
     platform.kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     yield Space(platform, image, f"{host}/tests/outside@{image.digest}")
@@ -148,32 +136,44 @@ def test_every_node_pulls_it_for_a_pod_with_the_login_and_for_no_other(space: Sp
         until(f"the image on {node}", partial(space.running, f"pulled-{node}"), 60)
 
 
-def test_a_build_in_the_cluster_pushes(platform: Platform, space: Space) -> None:
-    """By a name inside the cluster, with the same certificate."""
+def test_a_build_in_the_cluster_pushes(platform: Platform) -> None:
+    """By a name inside the cluster, with the same certificate, from where pipelines run."""
+    named = {"name": "image-test-build", "namespace": "workflows"}
     spec = {
         "restartPolicy": "Never",
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [
             {
                 "name": "build",
                 "image": image(platform),
                 "command": ["python3", "-c", PUSH],
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 "volumeMounts": [{"name": "login", "mountPath": "/login"}, {"name": "ca", "mountPath": "/ca"}],
             }
         ],
         "volumes": [
-            {"name": "login", "secret": {"secretName": "push"}},
-            {"name": "ca", "configMap": {"name": "authority"}},
+            {"name": "login", "secret": {"secretName": named["name"]}},
+            {"name": "ca", "configMap": {"name": named["name"]}},
         ],
     }
-    metadata = {"name": "build", "namespace": SPACE}
-    space.kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+    password, authority = platform.secret(SECRET, "password"), platform.outputs["ca_certificate"]
+    objects = [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": named, "stringData": {"password": password}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": named, "data": {"ca.crt": authority}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": spec},
+    ]
+    kubectl, where = platform.kubectl, ("-n", named["namespace"])
 
     def ended() -> str:
-        phase: str = space.kubectl.get("pod", "build", "-n", SPACE)["status"]["phase"]
+        phase: str = kubectl.get("pod", named["name"], *where)["status"]["phase"]
         return phase if phase in ("Succeeded", "Failed") else ""
 
-    phase = until("the build", ended, 90)
-    said = space.kubectl.run("logs", "build", "-n", SPACE)
+    kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    try:
+        phase = until("the build", ended, 90)
+        said = kubectl.run("logs", named["name"], *where)
+    finally:
+        kubectl.run("delete", "pod,secret,configmap", named["name"], *where, "--wait=false", check=False)
     assert phase == "Succeeded", said
     manifest = registry(platform, ACCOUNT).ask("GET", f"/v2/tests/inside/manifests/{said}")
     assert digest(manifest.content) == said

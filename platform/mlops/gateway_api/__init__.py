@@ -66,6 +66,11 @@ def middleware(name: Input) -> dict[str, Any]:
     return {"type": "ExtensionRef", "extensionRef": {"group": "traefik.io", "kind": "Middleware", "name": name}}
 
 
+def rewritten(path: str) -> dict[str, Any]:
+    """A filter of a route: the service is asked for another path."""
+    return {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}}}
+
+
 def route(
     gateway_name: Input,
     host: str,

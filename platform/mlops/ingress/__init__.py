@@ -94,14 +94,15 @@ class Ingress(pulumi.ComponentResource):
         guard: Guard | None = None,
         part: str = "",
         matches: Sequence[Mapping[str, Any]] = (gateway_api.EVERYTHING,),
+        filters: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         """Lead the host name LABEL.DOMAIN to a service of a namespace; returns its URL.
 
         Without a guard, the service itself must refuse whoever it does not know. Several services may share a host:
-        each gets a `part` of the requests, those of its `matches`.
+        each gets a `part` of the requests, those of its `matches`. More `filters` come after the guard.
         """
         host = self._base.config.host(label)
-        filters = [gateway_api.middleware(guard.middleware)] if guard else []
+        filters = [*([gateway_api.middleware(guard.middleware)] if guard else []), *filters]
         name = f"{label}-{part}" if part else label
         CustomResource(
             f"{space}-{name}-route",

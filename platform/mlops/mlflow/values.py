@@ -48,6 +48,11 @@ def hosts(config: config.Platform) -> list[str]:
     return [config.host(NAME), *(f"{name}:{PORT}" for name in inside)]
 
 
+CAPABILITIES = {"path": {"type": "Exact", "value": "/api/3.0/mlflow/server-info"}}
+"""Requests by which a client learns what the server can."""
+NOWHERE = "/api/3.0/mlflow/server-info-is-not-offered"
+
+
 def with_driver(uri: str) -> str:
     """A database's address for MLflow: its image has psycopg2, and SQLAlchemy 2.1 takes another driver by default."""
     return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
