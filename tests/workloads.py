@@ -54,8 +54,8 @@ class Pods:
         return max([running, *(of(c) for c in before)])
 
 
-def pods(item: Mapping[str, Any], space: str = "default") -> Iterator[Pods]:
-    """The pods of one object; none of most kinds."""
+def pods(item: Mapping[str, Any], space: str = "default", nodes: int = NODES) -> Iterator[Pods]:
+    """The pods of one object on so many nodes; none of most kinds."""
     kind, spec, metadata = item.get("kind"), item.get("spec") or {}, item.get("metadata") or {}
     where, owner = metadata.get("namespace") or space, f"{kind} {metadata.get('name')}"
     if kind == "CronJob":
@@ -64,7 +64,7 @@ def pods(item: Mapping[str, Any], space: str = "default") -> Iterator[Pods]:
     elif kind == "Job":
         yield Pods(where, owner, 1, spec["template"]["spec"], passing=True)
     elif kind == "DaemonSet":
-        yield Pods(where, owner, NODES, spec["template"]["spec"])
+        yield Pods(where, owner, nodes, spec["template"]["spec"])
     elif kind == "Deployment":
         recreate = (spec.get("strategy") or {}).get("type") == "Recreate"
         yield Pods(where, owner, int(spec.get("replicas", 1)), spec["template"]["spec"], surge=0 if recreate else 1)

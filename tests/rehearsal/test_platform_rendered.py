@@ -54,7 +54,7 @@ def pods(form: str) -> Iterator[workloads.Pods]:
     """Every pod of a form: ours, and those of charts."""
     yield from native(platforms.recorded(form))
     for space, item in rendered(form):
-        yield from workloads.pods(item, space)
+        yield from workloads.pods(item, space, 1 if form == "small" else workloads.NODES)
 
 
 @pytest.fixture(params=sorted(platforms.CHANGES))

@@ -131,15 +131,15 @@ def values(config: config.Platform, images: Images, webhook: str | None) -> dict
         },
         "controller": {
             "metrics": {"enabled": True},
-            "resources": _resources("50m", "160Mi" if small else "256Mi", "768Mi" if small else "1536Mi"),
+            "resources": _resources("50m", "128Mi" if small else "256Mi", "768Mi" if small else "1536Mi"),
         },
-        "server": {"metrics": {"enabled": True}, "resources": _resources("10m", "64Mi", "256Mi")},
+        "server": {"metrics": {"enabled": True}, "resources": _resources("10m", "48Mi" if small else "64Mi", "256Mi")},
         "repoServer": {
             "metrics": {"enabled": True},
             # It runs what repositories say, and needs nothing of the cluster.
             "automountServiceAccountToken": False,
             "copyutil": {"resources": _resources("10m", "16Mi", "128Mi")},
-            "resources": _resources("20m", "96Mi" if small else "128Mi", "512Mi" if small else "1Gi"),
+            "resources": _resources("20m", "80Mi" if small else "128Mi", "512Mi" if small else "1Gi"),
         },
         "applicationSet": {"replicas": 0 if small else 1, "resources": _resources("10m", "48Mi", "256Mi")},
         "notifications": notifications(webhook),

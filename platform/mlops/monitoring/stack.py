@@ -83,7 +83,7 @@ def _prometheus(config: Platform, images: Images) -> dict[str, Any]:
             # Of its volume; the rest is for what is being written. It drops the oldest before it is full.
             "retentionSize": f"{wanted.storage_gb * 800}MB",
             "storageSpec": _claim(config, wanted.storage_gb),
-            "resources": _resources("100m", *(("300Mi", "640Mi") if small else ("768Mi", "2Gi"))),
+            "resources": _resources("100m", *(("256Mi", "640Mi") if small else ("768Mi", "2Gi"))),
             # By default it sees only what this release made itself.
             **{f"{selector}SelectorNilUsesHelmValues": False for selector in selectors},
             "additionalScrapeConfigs": [_target(name, target) for name, target in sorted(wanted.targets.items())],
@@ -223,7 +223,7 @@ def _grafana(config: Platform, images: Images, admin: str) -> dict[str, Any]:
         # It would run as root, for volumes that came without a group.
         "initChownData": {"enabled": False},
         "testFramework": {"enabled": False},
-        "resources": _resources("20m", "128Mi", "320Mi"),
+        "resources": _resources("20m", "96Mi" if config.profile == "small" else "128Mi", "320Mi"),
     }
 
 
