@@ -9,11 +9,13 @@ from functools import partial
 import pytest
 
 import versions
+from rehearsal.images import oci
 from tests.rehearsal.cluster import Kubectl, until
 from tests.rehearsal.images import Image, Registry, digest
 from tests.rehearsal.services import Platform
 
 SPACE = "image-tests"
+ACCEPTED = {"Accept": oci.MANIFEST}
 SECRET, ACCOUNT = "registry/registry-push-login", "registry/registry-pull-login"
 PUSH = """
 import base64, hashlib, json, ssl, sys, urllib.request as u
@@ -175,7 +177,7 @@ def test_a_build_in_the_cluster_pushes(platform: Platform) -> None:
     finally:
         kubectl.run("delete", "pod,secret,configmap", named["name"], *where, "--wait=false", check=False)
     assert phase == "Succeeded", said
-    manifest = registry(platform, ACCOUNT).ask("GET", f"/v2/tests/inside/manifests/{said}")
+    manifest = registry(platform, ACCOUNT).ask("GET", f"/v2/tests/inside/manifests/{said}", headers=ACCEPTED)
     assert digest(manifest.content) == said
 
 
