@@ -93,4 +93,3 @@ def platform(
     stack.write(dev())
     with Platform.of(stack, cloud) as deployed:
         yield deployed
-    stack.run("destroy", code=None)
