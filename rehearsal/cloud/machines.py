@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rehearsal.cloud import network
+from rehearsal.cloud.errors import CloudError
 from rehearsal.cloud.process import run
 from rehearsal.cloud.state import write_private
+
+REMOVALS = 12
 
 
 def legacy_runtime() -> str | None:
@@ -47,9 +50,13 @@ def stop(name: str, env: Mapping[str, str]) -> int:
 
 def remove(name: str, env: Mapping[str, str]) -> None:
     """Remove the machines and what they wrote."""
-    ids = containers(name, env)
-    if ids:
-        run(["podman", "rm", "-f", "-v", "-t", "0", *ids], env=env)
+    for _ in range(REMOVALS):
+        ids = containers(name, env)
+        if not ids:
+            return
+        # One that is full of pods takes longer to die than podman waits, which is 10 s.
+        run(["podman", "rm", "-f", "-v", "-t", "0", *ids], env=env, check=False)
+    raise CloudError(f"{len(ids)} machines do not end: see `podman ps` with the rehearsal's store, then try again")
 
 
 def release_loops(folder: Path) -> None:

@@ -161,15 +161,6 @@ def test_a_killed_upgrade_is_healed_by_one_up_and_the_old_revision_was_never_tou
     program.up(["one", "two"], SAME)
 
 
-def test_a_killed_upgrade_that_nobody_wants_any_more_is_made_good(program: Program) -> None:
-    """The program is as before, so nothing differs but what the killed run has done to the cluster."""
-    program.kill(["one", "two", "three"], "pending-upgrade")
-    program.up(["one", "two"], CHANGED)
-    assert program.statuses()[-1] == "deployed"
-    assert "pod/three" not in program.kubectl.run("get", "pods", "-n", SPACE, "-o", "name")
-    program.up(["one", "two"], SAME)
-
-
 def test_a_failed_upgrade_names_its_pod_and_is_healed_by_one_up(program: Program) -> None:
     """The timeout is the release's own; the next run changes it again, until it is whole."""
     said = program.up(["one", "two", "four"], FAILED, seconds=5)

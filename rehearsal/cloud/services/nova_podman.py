@@ -37,6 +37,7 @@ BARE_METAL = "bm-"
 # The host's limits may be lower than podman's defaults, which it then cannot set.
 LIMITS = ("nofile=20000:20000", "nproc=20000:20000")
 GUEST_REBOOT = 129  # systemd as PID 1: 129 after a reboot, 130 after a poweroff
+REMOVALS = 12
 STOP_SECONDS = 10
 _image_lock = threading.Lock()
 
@@ -49,6 +50,17 @@ def name_of(instance):
 def node_uuid(host):
     """The compute node's id: fixed per host name, as Nova wants to find the same one at every start."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, host))
+
+
+def _remove(name):
+    """Remove a container. One that is full of pods takes longer to die than podman waits, which is 10 s."""
+    for attempt in range(REMOVALS):
+        try:
+            sh("podman", "rm", "-f", "-v", "-t", 0, "--ignore", name)
+            return
+        except exception.NovaException as error:
+            if "did not die" not in str(error) or attempt == REMOVALS - 1:
+                raise
 
 
 class PodmanDriver(fake.FakeDriverWithoutFakeNodes):
@@ -297,7 +309,7 @@ class PodmanDriver(fake.FakeDriverWithoutFakeNodes):
         destroy_secrets=True,
     ):
         """Remove the container, let go of its volumes, and clean up."""
-        sh("podman", "rm", "-f", "-v", "-t", 0, "--ignore", name_of(instance))
+        _remove(name_of(instance))
         for mapping in (block_device_info or {}).get("block_device_mapping", []):
             self.detach_volume(context, mapping["connection_info"], instance, mapping["mount_device"])
         self.cleanup(context, instance, network_info, destroy_disks=destroy_disks)
