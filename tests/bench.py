@@ -14,6 +14,7 @@ from tests.environments import PROJECT, changed, dev
 
 SIZES = (125, 250, 500, 1000)
 GOAL_SECONDS = 4.0
+GOAL_CHAIN = 3
 GOAL_GROWTH = 1.1
 """Time for each node at the largest size, over that at the smallest."""
 
@@ -65,10 +66,15 @@ def main() -> int:
     if len(sys.argv) > 1:
         print(json.dumps(build(int(sys.argv[1]), shared=bool(int(sys.argv[2])))))
         return 0
-    from tests import virtual_time  # noqa: PLC0415  the SDK, as above
+    from tests import releases, virtual_time  # noqa: PLC0415  the SDK, as above
+    from tests.unit import platforms  # noqa: PLC0415  the same
 
     print("a new k3s cluster with three servers in virtual time (tests/latencies.yaml)")
     print(virtual_time.table() + "\n")
+    chain = releases.longest_chain(platforms.recorded("shipped"))
+    print(
+        f"longest chain of releases, {len(chain) / GOAL_CHAIN:.2f} of the goal of {GOAL_CHAIN}: {' -> '.join(chain)}\n"
+    )
     for shared in (False, True):
         print("one port a node, own router" if not shared else "two ports a node, on the site's network too")
         print(f"{'nodes':>7} {'resources':>10} {'seconds':>8} {'ms a node':>10}")
