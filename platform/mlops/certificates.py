@@ -14,6 +14,7 @@ from config import Acme, Images, Platform
 from mlops import acme, credentials
 from mlops.base import Base
 from mlops.flows import API, Flow
+from mlops.pods import resources
 from mlops.scrapes import Scrape
 from mlops.spaces import Space
 from versions import CERT_MANAGER_CHART, Chart
@@ -50,10 +51,6 @@ def spaces(config: Platform) -> tuple[Space, ...]:  # noqa: ARG001  the same in 
     return (Space(SPACE, cpu="500m", memory="1536Mi", pods=10),)
 
 
-def _resources(cpu: str, memory: str, limit: str) -> dict[str, Any]:
-    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
-
-
 def values(config: Platform, images: Images) -> dict[str, Any]:
     """The chart's values."""
     parts = ("controller", "webhook", "cainjector", "startupapicheck", "acmesolver")
@@ -66,11 +63,11 @@ def values(config: Platform, images: Images) -> dict[str, Any]:
         "crds": {"enabled": True, "keep": True},
         "global": {"leaderElection": {"namespace": SPACE}},
         "image": image["controller"],
-        "resources": _resources("10m", "64Mi", "256Mi"),
-        "webhook": {"image": image["webhook"], "resources": _resources("10m", "32Mi", "128Mi")},
-        "cainjector": {"image": image["cainjector"], "resources": _resources("10m", "64Mi", "256Mi")},
+        "resources": resources("10m", "64Mi", "256Mi"),
+        "webhook": {"image": image["webhook"], "resources": resources("10m", "32Mi", "128Mi")},
+        "cainjector": {"image": image["cainjector"], "resources": resources("10m", "64Mi", "256Mi")},
         # The hook that ends when the webhook answers: the first issuer comes right after the release.
-        "startupapicheck": {"image": image["startupapicheck"], "resources": _resources("10m", "32Mi", "128Mi")},
+        "startupapicheck": {"image": image["startupapicheck"], "resources": resources("10m", "32Mi", "128Mi")},
         "acmesolver": {"image": image["acmesolver"]},
     }
     return {**chosen, **acme.values()} if isinstance(config.ingress.tls, Acme) else chosen

@@ -8,6 +8,8 @@ from typing import Any
 
 import pulumi
 
+from mlops.pods import hardened
+
 NAME = "bus"
 PORT, HEALTH = 4222, 8222
 USER = "argo-events"
@@ -58,11 +60,7 @@ def stateful_set(
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {**probe, "periodSeconds": 5},
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "192Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": hardened(),
         "volumeMounts": [{"name": name, "mountPath": path} for name, path in mounts.items()],
     }
     claim = {

@@ -19,6 +19,7 @@ from mlops import credentials
 from mlops.base import Base
 from mlops.flows import API, WORLD, Flow
 from mlops.ingress import Ingress
+from mlops.pods import resources
 from mlops.scrapes import Scrape
 from mlops.services import Login, Service
 from mlops.spaces import Space
@@ -68,10 +69,6 @@ def example_values(config: config.Platform) -> list[tuple[Chart, dict[str, Any]]
     return [(ARGO_CD_CHART, values(config, Images(), webhook))]
 
 
-def _resources(cpu: str, request: str, limit: str) -> dict[str, Any]:
-    return {"requests": {"cpu": cpu, "memory": request}, "limits": {"memory": limit}}
-
-
 def notifications(webhook: str | None) -> dict[str, Any]:
     """Values of the part that says how deployments end; without a webhook there is nobody to tell."""
     if webhook is None:
@@ -101,7 +98,7 @@ def notifications(webhook: str | None) -> dict[str, Any]:
             for name, when in triggers.items()
         },
         "subscriptions": [{"recipients": ["events"], "triggers": list(triggers)}],
-        "resources": _resources("10m", "48Mi", "256Mi"),
+        "resources": resources("10m", "48Mi", "256Mi"),
     }
 
 
@@ -131,22 +128,22 @@ def values(config: config.Platform, images: Images, webhook: str | None) -> dict
         },
         "controller": {
             "metrics": {"enabled": True},
-            "resources": _resources("50m", "128Mi" if small else "256Mi", "768Mi" if small else "1536Mi"),
+            "resources": resources("50m", "128Mi" if small else "256Mi", "768Mi" if small else "1536Mi"),
         },
-        "server": {"metrics": {"enabled": True}, "resources": _resources("10m", "48Mi" if small else "64Mi", "256Mi")},
+        "server": {"metrics": {"enabled": True}, "resources": resources("10m", "48Mi" if small else "64Mi", "256Mi")},
         "repoServer": {
             "metrics": {"enabled": True},
             # It runs what repositories say, and needs nothing of the cluster.
             "automountServiceAccountToken": False,
-            "copyutil": {"resources": _resources("10m", "16Mi", "128Mi")},
-            "resources": _resources("20m", "80Mi" if small else "128Mi", "512Mi" if small else "1Gi"),
+            "copyutil": {"resources": resources("10m", "16Mi", "128Mi")},
+            "resources": resources("20m", "80Mi" if small else "128Mi", "512Mi" if small else "1Gi"),
         },
-        "applicationSet": {"replicas": 0 if small else 1, "resources": _resources("10m", "48Mi", "256Mi")},
+        "applicationSet": {"replicas": 0 if small else 1, "resources": resources("10m", "48Mi", "256Mi")},
         "notifications": notifications(webhook),
         "dex": {"enabled": False},
         "redis": {
             "image": {"repository": REDIS.name, "tag": images.tag(REDIS)},
-            "resources": _resources("10m", "16Mi", "128Mi"),
+            "resources": resources("10m", "16Mi", "128Mi"),
         },
         # Its password is ours: a Job that makes one would need to write Secrets.
         "redisSecretInit": {"enabled": False},

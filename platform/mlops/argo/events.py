@@ -21,6 +21,7 @@ from mlops.argo.accounts import TRIGGER
 from mlops.base import Base
 from mlops.certificates import Certificates
 from mlops.flows import API, Flow
+from mlops.pods import hardened
 from mlops.scrapes import Scrape
 from mlops.spaces import Space
 from versions import ARGO_EVENTS, ARGO_EVENTS_CHART, NATS, Chart
@@ -57,11 +58,7 @@ def example_values(config: config.Platform) -> list[tuple[Chart, dict[str, Any]]
 
 DEPLOYED = {"pulumi.com/waitFor": "condition=Deployed"}
 
-RESTRICTED: Mapping[str, Any] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
+RESTRICTED: Mapping[str, Any] = hardened()
 POD: Mapping[str, Any] = {"runAsNonRoot": True, "runAsUser": UID, "seccompProfile": {"type": "RuntimeDefault"}}
 MEASURED: Mapping[str, str] = {"leasehold/metrics": "argo-events"}
 

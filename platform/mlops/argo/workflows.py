@@ -21,6 +21,7 @@ from mlops.argo.accounts import EXECUTOR, OPERATOR, SPACE
 from mlops.base import Base
 from mlops.flows import API, METADATA, Flow
 from mlops.ingress import Ingress
+from mlops.pods import resources
 from mlops.scrapes import Scrape
 from mlops.services import S3, Database, Keys, Login, Service
 from mlops.spaces import Space
@@ -82,10 +83,6 @@ class Names:
 
 def _image(images: Images, image: Image) -> dict[str, str]:
     return {"registry": image.registry, "repository": image.repository, "tag": images.tag(image)}
-
-
-def _resources(cpu: str, request: str, limit: str) -> dict[str, Any]:
-    return {"requests": {"cpu": cpu, "memory": request}, "limits": {"memory": limit}}
 
 
 RESTRICTED: Mapping[str, Any] = {
@@ -182,17 +179,17 @@ def values(config: config.Platform, images: Images, s3: S3, names: Names) -> dic
             "persistence": persistence(names),
             "workflowDefaults": defaults(),
             "podSecurityContext": dict(POD),
-            "resources": _resources("20m", "64Mi" if small else "96Mi", "512Mi"),
+            "resources": resources("20m", "64Mi" if small else "96Mi", "512Mi"),
         },
         "mainContainer": {
             "imagePullPolicy": "IfNotPresent",
             "securityContext": dict(RESTRICTED),
-            "resources": _resources("50m", "128Mi", "1Gi"),
+            "resources": resources("50m", "128Mi", "1Gi"),
         },
         "executor": {
             "image": {**_image(images, executor), "pullPolicy": "IfNotPresent"},
             "securityContext": dict(RESTRICTED),
-            "resources": _resources("10m", "32Mi", "256Mi"),
+            "resources": resources("10m", "32Mi", "256Mi"),
         },
         "server": {
             "image": _image(images, server),
@@ -202,7 +199,7 @@ def values(config: config.Platform, images: Images, s3: S3, names: Names) -> dic
             "clusterWorkflowTemplates": {"enabled": False, "enableEditing": False},
             "podSecurityContext": dict(POD),
             "securityContext": {"readOnlyRootFilesystem": True},
-            "resources": _resources("10m", "48Mi", "256Mi"),
+            "resources": resources("10m", "48Mi", "256Mi"),
         },
         "useStaticCredentials": True,
         "artifactRepository": repository(s3, names.artifact_secret),

@@ -9,6 +9,7 @@ from typing import Any
 import config
 import versions
 from config import Images
+from mlops.pods import hardened
 from mlops.services import S3
 
 NAME = "mlflow"
@@ -95,15 +96,6 @@ def environment(s3: S3) -> list[dict[str, Any]]:
     }
     plain = [{"name": name, "value": value} for name, value in texts.items()]
     return [*plain, _secret("MLFLOW_AUTH_ADMIN_PASSWORD", ACCOUNTS, ADMIN)]
-
-
-def hardened() -> dict[str, Any]:
-    """The security context of a container."""
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
 
 
 def user() -> dict[str, Any]:

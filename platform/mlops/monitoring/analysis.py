@@ -21,6 +21,7 @@ from mlops import credentials
 from mlops.argo import accounts
 from mlops.base import Base
 from mlops.flows import ANYWHERE, METADATA
+from mlops.pods import hardened
 from versions import PYTHON
 
 SPACE = accounts.SPACE
@@ -72,11 +73,7 @@ def _container(image: str, step: str, environment: Sequence[dict[str, Any]]) -> 
         ],
         "volumeMounts": [{"name": "scripts", "mountPath": FOLDER}, {"name": "out", "mountPath": "/out"}],
         "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": hardened(),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import versions
 from config import ExternalTarget, Images, Platform
 from mlops.monitoring import routing
+from mlops.pods import resources
 from versions import Image
 
 DASHBOARDS = "dashboards"
@@ -46,10 +47,6 @@ def _image(images: Images, image: Image) -> dict[str, str]:
     }
 
 
-def _resources(cpu: str, memory: str, limit: str) -> dict[str, Any]:
-    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
-
-
 def _claim(config: Platform, gigabytes: int) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
@@ -83,7 +80,7 @@ def _prometheus(config: Platform, images: Images) -> dict[str, Any]:
             # Of its volume; the rest is for what is being written. It drops the oldest before it is full.
             "retentionSize": f"{wanted.storage_gb * 800}MB",
             "storageSpec": _claim(config, wanted.storage_gb),
-            "resources": _resources("100m", *(("256Mi", "640Mi") if small else ("768Mi", "2Gi"))),
+            "resources": resources("100m", *(("256Mi", "640Mi") if small else ("768Mi", "2Gi"))),
             # By default it sees only what this release made itself.
             **{f"{selector}SelectorNilUsesHelmValues": False for selector in selectors},
             "additionalScrapeConfigs": [_target(name, target) for name, target in sorted(wanted.targets.items())],
@@ -102,7 +99,7 @@ def _alertmanager(config: Platform, images: Images, webhook: str | None) -> dict
             "automountServiceAccountToken": False,
             # Silences, and which alerts were sent already.
             "storage": _claim(config, 1),
-            "resources": _resources("10m", "48Mi", "128Mi"),
+            "resources": resources("10m", "48Mi", "128Mi"),
         },
     }
 
@@ -112,7 +109,7 @@ def _operator(images: Images) -> dict[str, Any]:
         "image": _image(images, versions.PROMETHEUS_OPERATOR),
         "prometheusConfigReloader": {
             "image": _image(images, versions.CONFIG_RELOADER),
-            "resources": _resources("5m", "24Mi", "64Mi"),
+            "resources": resources("5m", "24Mi", "64Mi"),
         },
         # The webhook would refuse rules with errors. Ours are checked by promtool before they come here, and it would
         # take two images more, and a certificate without which no rule can change.
@@ -121,7 +118,7 @@ def _operator(images: Images) -> dict[str, Any]:
         # Whoever may make such objects elsewhere gets no pods for it.
         "prometheusInstanceNamespaces": ["monitoring"],
         "alertmanagerInstanceNamespaces": ["monitoring"],
-        "resources": _resources("10m", "64Mi", "192Mi"),
+        "resources": resources("10m", "64Mi", "192Mi"),
     }
 
 
@@ -154,7 +151,7 @@ def _states(images: Images) -> dict[str, Any]:
             *("cronjobs", "daemonsets", "deployments", "jobs", "namespaces", "nodes"),
             *("persistentvolumeclaims", "pods", "resourcequotas", "statefulsets"),
         ],
-        "resources": _resources("10m", "48Mi", "160Mi"),
+        "resources": resources("10m", "48Mi", "160Mi"),
     }
 
 
@@ -170,7 +167,7 @@ def _exporters(images: Images) -> dict[str, Any]:
         },
         # Names of processes are nobody's business.
         "hostPID": False,
-        "resources": _resources("10m", "24Mi", "64Mi"),
+        "resources": resources("10m", "24Mi", "64Mi"),
     }
 
 
@@ -223,7 +220,7 @@ def _grafana(config: Platform, images: Images, admin: str) -> dict[str, Any]:
         # It would run as root, for volumes that came without a group.
         "initChownData": {"enabled": False},
         "testFramework": {"enabled": False},
-        "resources": _resources("20m", "96Mi" if config.profile == "small" else "128Mi", "320Mi"),
+        "resources": resources("20m", "96Mi" if config.profile == "small" else "128Mi", "320Mi"),
     }
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from mlops.pods import hardened
+
 FOLDER = "/srv/mlops/objectstore/scripts"
 PLAN = "/run/plan/plan.json"
 KEY = "plan.json"
@@ -53,11 +55,7 @@ def pod(image: str, words: Sequence[str], plan: str, made_for: str) -> dict[str,
                     "env": [{"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
                     # A part of an object is held twice: as it came, and as it goes.
                     "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": hardened(),
                     "volumeMounts": [
                         {"name": "scripts", "mountPath": FOLDER, "readOnly": True},
                         {"name": "plan", "mountPath": "/run/plan", "readOnly": True},

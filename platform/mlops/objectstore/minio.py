@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from mlops.objectstore.contract import CLAIM, METRICS_USER, NAME, PORT, SELECTOR
+from mlops.pods import hardened
 
 CONSOLE = 9001
 USER = 1000
@@ -44,11 +45,7 @@ def stateful_set(image: str, console_url: str, generation: int, *, small: bool) 
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {**probe, "periodSeconds": 2},
         "resources": resources(small=small),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": hardened(),
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  its own
     }
     return {

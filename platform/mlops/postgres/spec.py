@@ -18,11 +18,6 @@ ARCHIVE_SECONDS = 30
 """A change is in the archive after this time at the latest: twice that is what a restore may lose."""
 RESTORED = "restored"
 """Name of the place that a new Cluster is recovered from."""
-GUARDED = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 def operator(images: Images) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from mlops.pods import hardened
 from mlops.services import S3
 
 NAME = "registry"
@@ -121,11 +122,7 @@ def _container(name: str, image: str, words: Sequence[str], *, stored: bool, wri
             "requests": {"cpu": "20m", "memory": "48Mi"},
             "limits": {"memory": "512Mi" if writes else "256Mi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": hardened(),
         "volumeMounts": mounts,
     }
 
@@ -258,11 +255,7 @@ def restarts(image: str, schedule: str, script: str, names: Sequence[str], accou
         "image": image,
         "command": ["python3", "-c", script, *names],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": hardened(),
     }
     pod = {
         "restartPolicy": "Never",

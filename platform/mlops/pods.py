@@ -1,0 +1,13 @@
+"""What the containers of the platform have in common, as pure functions."""
+
+from typing import Any
+
+
+def resources(cpu: str, memory: str, limit: str) -> dict[str, Any]:
+    """What a container requests, and the memory at which it ends."""
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
+
+
+def hardened() -> dict[str, Any]:
+    """The security context of a container: no new rights, no capabilities, nothing written but to its volumes."""
+    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
