@@ -34,9 +34,17 @@ def check(groups: Groups, folder: Path) -> None:
 
 
 def expect(
-    groups: Groups, folder: Path, series: Mapping[str, str], query: str, results: Mapping[int, Sequence[str]]
+    groups: Groups,
+    folder: Path,
+    series: Mapping[str, str],
+    query: str,
+    results: Mapping[int, Sequence[str]],
+    every: str = "30s",
 ) -> None:
-    """Give series with a sample a minute from 1970 on, and expect the series of a query, each 1, at some minutes."""
+    """Give series with a sample a minute from 1970 on, and expect the series of a query, each 1, at some minutes.
+
+    Rules are evaluated `every` so long, as Prometheus' own clock would.
+    """
     (folder / "rules.json").write_text(json.dumps({"groups": list(groups)}))
     asked = [
         {
@@ -48,6 +56,6 @@ def expect(
     ]
     given = [{"series": name, "values": values} for name, values in series.items()]
     tests = [{"interval": "1m", "input_series": given, "promql_expr_test": asked}]
-    whole = {"rule_files": ["rules.json"], "evaluation_interval": "30s", "tests": tests}
+    whole = {"rule_files": ["rules.json"], "evaluation_interval": every, "tests": tests}
     (folder / "tests.json").write_text(json.dumps(whole))
     run("test", "rules", folder / "tests.json")
