@@ -24,6 +24,15 @@ ETC, ACCOUNTS, TLS, DATA = "/etc/registry", "/run/accounts", "/run/tls", "/var/l
 USER = 1000
 READERS = 2
 HTTPS = "HTTPS"
+COLLECT = f"""
+for pause in 1 2 4 8; do
+  said=$(registry garbage-collect --quiet {ETC}/config.yml 2>&1) && exit 0
+  case $said in *"Path not found"*) break ;; esac
+  sleep $pause
+done
+echo "nothing was collected: $said"
+"""
+"""Of an empty registry nothing can be collected, and asking again does not help."""
 
 Tree = dict[str, Any]
 
@@ -142,10 +151,10 @@ def _server(image: str, *, stored: bool, writes: bool) -> Tree:
 def _collection(image: str, *, stored: bool) -> Tree:
     """The container that frees space before the writer serves: nothing is pushed meanwhile.
 
-    An empty registry cannot be collected, and one that cannot be collected can still be used.
+    An empty registry cannot be collected, and one that cannot be collected can still be used. The object store may not
+    answer at once: where policies are enforced, a new pod waits for its own a moment.
     """
-    command = f'registry garbage-collect --quiet {ETC}/config.yml || echo "nothing was collected"'
-    return _container("collect", image, ["sh", "-c", command], stored=stored, writes=True)
+    return _container("collect", image, ["sh", "-c", COLLECT], stored=stored, writes=True)
 
 
 @dataclass(frozen=True)
