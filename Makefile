@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 REHEARSAL := $(SUDO) $(PYTHON) -m rehearsal --stack $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test rehearse rehearse-down preview destroy bench docs lock clean
+.PHONY: help setup check test test-long rehearse rehearse-down preview destroy bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,7 +28,10 @@ check: setup ## lint, types and unit tests: no root, no network, about a minute
 	@$(PYTHON) -m pytest -q -n 2
 
 test: check ## every test, the rehearsal's included
-	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal --durations=15
+	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m 'not long' --durations=15
+
+test-long: setup ## the tests that take many minutes each, such as the loss of a whole platform
+	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m long --durations=15
 
 rehearse: setup ## deploy Pulumi.dev.yaml (ENV=name: another) on this computer; leaves it running
 	@$(REHEARSAL) rehearse

@@ -39,6 +39,7 @@ def expect(
     series: Mapping[str, str],
     query: str,
     results: Mapping[int, Sequence[str]],
+    *,
     every: str = "30s",
 ) -> None:
     """Give series with a sample a minute from 1970 on, and expect the series of a query, each 1, at some minutes.

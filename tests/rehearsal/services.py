@@ -1,6 +1,7 @@
 """A deployed platform as its users see it: host names behind one address, TLS, and logins by reference."""
 
 import base64
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import mlflow
 import requests
+from mlflow import MlflowClient
 
 from rehearsal.cloud import Cloud
 from tests.environments import dev
@@ -72,6 +75,22 @@ class Platform:
         if service is not None:
             session.auth = self.password(service)
         return session
+
+    @contextmanager
+    def mlflow(self) -> Iterator[MlflowClient]:
+        """MLflow's client as a person configures it: by environment."""
+        user, password = self.password("mlflow")
+        settings = {
+            "MLFLOW_TRACKING_USERNAME": user,
+            "MLFLOW_TRACKING_PASSWORD": password,
+            "MLFLOW_TRACKING_SERVER_CERT_PATH": str(self.authority),
+            "NO_PROXY": "*",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        }
+        with mock.patch.dict(os.environ, settings):
+            uri = self.outputs["mlflow_tracking_uri"]
+            mlflow.set_tracking_uri(uri)
+            yield MlflowClient(uri)
 
     def get(self, service: str, path: str = "/", *, login: bool = False, **options: Any) -> requests.Response:
         """One request."""

@@ -3,68 +3,31 @@
 import hashlib
 import json
 import os
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from mlops.objectstore import contract, minio
+from mlops.objectstore import contract
+from mlops.objectstore.minio import metrics_token
 from mlops.objectstore.scripts import mirror, provision
 from mlops.objectstore.scripts.s3 import PART, Bucket, S3Error, Store
-from rehearsal.kubernetes import build, programs
 from tests.rehearsal.services import Platform
+from tests.rehearsal.stores import Server, minio
 
-REGION, ROOT, SECRET = contract.REGION, "leasehold-root", "r" * 40
-
-
-@dataclass(frozen=True)
-class Server:
-    """A MinIO of this computer, and how a store is reached there."""
-
-    endpoint: str
-    access_key: str = ROOT
-    secret_key: str = SECRET
-
-    def store(self) -> Store:
-        return Store(self.endpoint, REGION, self.access_key, self.secret_key)
-
-    def login(self) -> dict[str, str]:
-        keys = {"access_key": self.access_key, "secret_key": self.secret_key}
-        return {"endpoint": self.endpoint, "region": REGION, **keys}
-
-
-def port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
+REGION = contract.REGION
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     """Two: one as in the cluster, one as a store outside."""
-    program, found, running = build.build(programs.MINIO), [], []
-    for name in ("inside", "outside"):
-        address = f"127.0.0.1:{port()}"
-        environment = {**os.environ, "MINIO_ROOT_USER": ROOT, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_UPDATE": "off"}
-        environment["MINIO_BROWSER_REDIRECT"] = "off"
-        words: list[str | Path] = [program, "server", tmp_path_factory.mktemp(name), "--quiet", "--address", address]
-        running.append(subprocess.Popen([*words, "--console-address", f"127.0.0.1:{port()}"], env=environment))
-        found.append(Server(f"http://{address}"))
-    try:
-        for server in found:
-            provision.wait(server.store())
-        yield found
-    finally:
-        for process in running:
-            process.terminate()
-            process.wait(30)
+    with minio(tmp_path_factory.mktemp("inside")) as inside, minio(tmp_path_factory.mktemp("outside")) as outside:
+        yield [inside, outside]
 
 
 def provisioned(server: Server, users: Mapping[str, str], folder: Path, prefix: str = "") -> dict[str, str]:
@@ -129,7 +92,7 @@ def test_metrics_are_read_by_their_token(servers: list[Server], tmp_path: Path) 
     plan = {"store": servers[0].login(), "buckets": [], "users": {contract.METRICS_USER: scraper}}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     provision.main(str(tmp_path / "plan.json"))
-    headers = {"Authorization": f"Bearer {minio.metrics_token('m' * 40)}"}
+    headers = {"Authorization": f"Bearer {metrics_token('m' * 40)}"}
     found = requests.get(f"{servers[0].endpoint}/minio/v2/metrics/cluster", headers=headers, timeout=10)
     assert "minio_" in found.text
 

@@ -1,0 +1,99 @@
+"""The platform is lost but for its backups, and comes back as it was. Two deployments: a test of `make test-long`."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from mlops.objectstore.scripts.s3 import Bucket
+from rehearsal.cloud import Cloud
+from tests.environments import changed, dev
+from tests.rehearsal.cluster import until
+from tests.rehearsal.images import Image
+from tests.rehearsal.services import Platform
+from tests.rehearsal.stores import Server, minio
+from tests.rehearsal.test_platform_registry import SECRET, registry
+
+pytestmark = pytest.mark.long
+BUCKET, LOSS = "offsite", 60
+"""Seconds of acknowledged rows that a restore may lose."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What has to come back."""
+
+    run: str
+    artifact: str
+    """Hash of a file of the run."""
+    image: Image
+    rows: dict[int, float]
+    """Step of a metric to when it was acknowledged."""
+
+
+@pytest.fixture(scope="module")
+def outside(cloud: Cloud, platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A store that is not the cluster's, with a bucket, at an address that machines reach."""
+    assert platform.outputs
+    with minio(tmp_path_factory.mktemp("offsite"), cloud.host_address()) as server:
+        Bucket(server.store(), BUCKET).make()
+        yield server
+
+
+def up(platform: Platform, outside: Server, **numbers: int) -> None:
+    """Deploy with backups to that store."""
+    store = {"endpoint": outside.endpoint, "bucket": BUCKET}
+    changes = {f"platform.backups.{key}": value for key, value in {"store": store, **numbers}.items()}
+    platform.stack.write(changed(dev(), changes))
+    keys = {"backup_access_key": outside.access_key, "backup_secret_key": outside.secret_key}
+    platform.stack.run("up", *(word for key, value in keys.items() for word in ("--config", f"{key}={value}")))
+
+
+def backed_up(platform: Platform) -> None:
+    """Copy everything now, as docs/platform.md says."""
+    kubectl = platform.kubectl
+    kubectl.run("create", "job", "now", "-n", "object-store", "--from=cronjob/object-store-backup")
+    kubectl.run("wait", "--for=condition=Complete", "job/now", "-n", "object-store", "--timeout=180s", timeout=200)
+
+
+def written(client: MlflowClient, platform: Platform, folder: Path) -> Kept:
+    """A run with an artifact, an image, and rows after the last copy of either."""
+    run = client.create_run(client.create_experiment(f"kept-{time.time_ns()}")).info.run_id
+    file = folder / "weights.bin"
+    file.write_bytes(os.urandom(5 * 1024 * 1024))
+    client.log_artifact(run, str(file))
+    image = Image.of(f"kept {time.time_ns()}")
+    assert registry(platform, SECRET).push("tests/kept", "1", image)[-1] == 201
+    backed_up(platform)
+    rows = {}
+    for step in range(60):
+        client.log_metric(run, "rows", float(step), step=step)
+        rows[step] = time.time()
+        time.sleep(1)
+    return Kept(run, hashlib.sha256(file.read_bytes()).hexdigest(), image, rows)
+
+
+def test_a_lost_platform_comes_back_from_its_backups(
+    platform: Platform, outside: Server, cloud: Cloud, tmp_path: Path
+) -> None:
+    """Statement 5: rows, artifacts and images by hash; of the databases a minute at most is lost."""
+    up(platform, outside)
+    with platform.mlflow() as client:
+        kept = written(client, platform, tmp_path)
+    lost = time.time()
+    platform.stack.run("destroy")
+    up(platform, outside, archive=2, restore=1)
+    with Platform.of(platform.stack, cloud) as again, again.mlflow() as client:
+        until("the run", lambda: client.get_run(kept.run), 60)
+        found = {metric.step for metric in client.get_metric_history(kept.run, "rows")}
+        missing = {step: at for step, at in kept.rows.items() if step not in found}
+        print(f"measured: {len(missing)} of {len(kept.rows)} rows lost, of the last {LOSS} s")
+        assert all(lost - at <= LOSS for at in missing.values())
+        back = Path(client.download_artifacts(kept.run, "weights.bin", str(tmp_path)))
+        assert hashlib.sha256(back.read_bytes()).hexdigest() == kept.artifact
+        assert registry(again, SECRET).pull("tests/kept", kept.image.digest) == kept.image
