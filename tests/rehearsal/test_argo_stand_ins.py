@@ -18,9 +18,10 @@ import yaml
 from mlops.argo import bus, cd, events, workflows
 from rehearsal.kubernetes import build
 from rehearsal.kubernetes.charts import CHARTS
-from rehearsal.programs.argo import api, server, web
+from rehearsal.programs import kube
 from rehearsal.programs.argo import cd as argocd
 from rehearsal.programs.argo import events as stand_in
+from rehearsal.programs.argo import server, web
 from rehearsal.programs.argo.web import Request
 from tests.rehearsal import api_server
 from tests.rehearsal.cluster import Kubectl, until
@@ -60,7 +61,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         (folder / "token").write_text(user["token"])
         (folder / "namespace").write_text("argocd")
         host, _, port = cluster["server"].removeprefix("https://").partition(":")
-        patch.setattr(api, "ACCOUNT", folder)
+        patch.setattr(kube, "ACCOUNT", folder)
         patch.setenv("KUBERNETES_SERVICE_HOST", host)
         patch.setenv("KUBERNETES_SERVICE_PORT", port)
         spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in (*RELEASES, "workflows")]
@@ -86,7 +87,7 @@ def webhook(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Itera
     post = stand_in.post
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stand_in, "SECRETS", secrets)
-        stand_in.reconcile("argo-events", "image")
+        stand_in.reconcile(kube.Api(), "argo-events", "image", {})
         pods = kubectl.get("deployment", "webhook-eventsource", "-n", "argo-events")["spec"]["template"]["spec"]
         environment = {entry["name"]: entry["value"] for entry in pods["containers"][0]["env"]}
         patch.setattr(stand_in, "post", lambda _, body: post(f"http://127.0.0.1:{stand_in.TAKING}/", body))
@@ -118,7 +119,7 @@ def test_the_controller_makes_what_an_object_asks_for_once(kubectl: Kubectl, web
     """Under the Service's name that Argo Events would choose; and says that it is not there yet."""
     del webhook
     before = kubectl.get("deployment", "webhook-eventsource", "-n", "argo-events")["metadata"]["generation"]
-    stand_in.reconcile("argo-events", "image")
+    stand_in.reconcile(kube.Api(), "argo-events", "image", {})
     assert kubectl.get("deployment", "webhook-eventsource", "-n", "argo-events")["metadata"]["generation"] == before
     [port] = kubectl.get("service", "webhook-eventsource-svc", "-n", "argo-events")["spec"]["ports"]
     assert port["port"] == events.PORT
@@ -145,7 +146,7 @@ def test_an_event_with_its_token_starts_one_workflow_with_its_body(kubectl: Kube
 
 def test_the_server_of_workflows_does_what_the_callers_token_may(kubectl: Kubectl) -> None:
     """It has no rights that a caller could borrow."""
-    known = (api.ACCOUNT / "token").read_text()
+    known = (kube.ACCOUNT / "token").read_text()
 
     def status(token: str, path: str) -> int:
         header = {"Authorization": f"Bearer {token}"} if token else {}

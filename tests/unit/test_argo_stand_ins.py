@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import bcrypt
 import pytest
@@ -14,11 +14,12 @@ import yaml
 from mlops.argo import bus, cd, events, workflows
 from mlops.monitoring import analysis
 from rehearsal.kubernetes import build, charts
-from rehearsal.programs.argo import api, controller, executor, server, workflow
 from rehearsal.programs.argo import cd as argocd
+from rehearsal.programs.argo import controller, executor, server, workflow
 from rehearsal.programs.argo import events as stand_in
 from rehearsal.programs.argo.web import Request
 from rehearsal.programs.argo.workflow import UnsupportedError
+from rehearsal.programs.kube import Api
 from tests.unit import platforms
 from versions import Chart
 
@@ -218,38 +219,37 @@ class Cluster:
         return {"spec": self.template} if "workflowtemplates" in path else self.pods.get(name)
 
     def create(self, path: str, item: dict[str, Any]) -> bool:
-        assert path == "api/v1/namespaces/workflows/pods"
+        assert path == "/api/v1/namespaces/workflows/pods"
         code = self.codes.pop(0) if self.codes else 0
         ended = {"name": "main", "state": {"terminated": {"exitCode": code, "reason": "Error"}}}
         status = {"phase": "Failed" if code else "Succeeded", "containerStatuses": [ended]}
         self.pods[item["metadata"]["name"]] = {**item, "status": status}
         return True
 
-    def call(self, method: str, path: str) -> bytes:
-        assert method == "GET"
+    def text(self, path: str) -> str:
         name = path.split("/pods/")[1].partition("/")[0]
         main = self.pods[name]["spec"]["containers"][0]
         given = next((entry["value"] for entry in main.get("env", []) if entry["name"] == "INPUT"), "")
         left = json.dumps({"parameters.result": f"<{given}>"})
-        return f"outputs: {left}\n".encode() if path.endswith("wait") else b"printed\n"
+        return f"outputs: {left}\n" if path.endswith("wait") else "printed\n"
+
+    def delete(self, path: str) -> None:
+        assert path.rpartition("/")[2] in self.pods
 
     def merge(self, path: str, change: dict[str, Any]) -> None:
-        assert path.startswith("apis/argoproj.io/v1alpha1/namespaces/workflows/workflows/")
+        assert path.startswith("/apis/argoproj.io/v1alpha1/namespaces/workflows/workflows/")
         self.changes.append(change)
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, spec: dict[str, Any]) -> dict[str, Any]:
     """Run a workflow; returns its last status."""
-    for name in ("get", "create", "call", "merge"):
-        monkeypatch.setattr(api, name, getattr(cluster, name))
-    monkeypatch.setattr(api, "delete", lambda _: None)
     monkeypatch.setattr("time.sleep", lambda _: None)
     settings = {
         "workflowDefaults": workflows.defaults(),
         "mainContainer": {"securityContext": dict(workflows.RESTRICTED)},
     }
     item = {"metadata": {"name": "w", "namespace": "workflows", "uid": "u"}, "spec": spec}
-    controller.Run(settings, "executor-image", item).go()
+    controller.Run(cast(Api, cluster), settings, "executor-image", item).go()
     status: dict[str, Any] = next(change["status"] for change in reversed(cluster.changes) if "status" in change)
     return status
 
@@ -302,12 +302,15 @@ def test_a_workflow_that_is_posted_need_not_say_what_it_is(monkeypatch: pytest.M
     """In the real API its place says so; the API of Kubernetes, which the stand-in hands it to, wants it said."""
     sent: list[tuple[str, dict[str, Any]]] = []
 
-    def call(_method: str, path: str, body: dict[str, Any], *, token: str) -> bytes:
-        assert token == "known"
-        sent.append((path, body))
-        return b"{}"
+    class Called:
+        def __init__(self, token: str) -> None:
+            assert token == "known"
 
-    monkeypatch.setattr(api, "call", call)
+        def call(self, _method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+            sent.append((path, body))
+            return {}
+
+    monkeypatch.setattr(server, "Api", Called)
     body = json.dumps({"workflow": {"metadata": {"name": "one"}, "spec": {}}}).encode()
     header = {"Authorization": "Bearer known"}
     assert server.handle(Request("POST", "/api/v1/workflows/workflows", header, body)).status == 200

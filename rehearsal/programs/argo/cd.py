@@ -13,8 +13,9 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-from rehearsal.programs.argo import api, web
+from rehearsal.programs.argo import web
 from rehearsal.programs.argo.web import Answer, Request
+from rehearsal.programs.kube import ARGO, Api, core, custom, own_space, say
 
 SECRET = "argocd-secret"  # noqa: S105  the name of a Secret
 ADMIN = "admin"
@@ -27,8 +28,7 @@ Object = dict[str, Any]
 
 def settings() -> dict[str, str]:
     """The Secret's values, as they are now: another password counts at once."""
-    space = (api.ACCOUNT / "namespace").read_text()
-    found = api.get(f"api/v1/namespaces/{space}/secrets/{SECRET}") or {}
+    found = Api().get(core(own_space(), "secrets", SECRET)) or {}
     return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
 
 
@@ -94,8 +94,7 @@ def lists(request: Request, known: dict[str, str]) -> Answer:
     kind = request.path.removeprefix("/api/v1/")
     if request.method != "GET" or kind not in KINDS:
         return Answer(HTTPStatus.NOT_IMPLEMENTED, {"error": "not part of the rehearsal's stand-in", "code": 12})
-    space = (api.ACCOUNT / "namespace").read_text()
-    return Answer(HTTPStatus.OK, {"items": api.items(f"{api.GROUP}/namespaces/{space}/{KINDS[kind]}")})
+    return Answer(HTTPStatus.OK, {"items": Api().list(custom(own_space(), KINDS[kind], version=ARGO))})
 
 
 def ports(arguments: list[str]) -> list[int]:
@@ -106,7 +105,7 @@ def ports(arguments: list[str]) -> list[int]:
 
 def main(part: str, arguments: list[str]) -> None:
     """Run one part of Argo CD."""
-    api.say(f"this is the rehearsal's stand-in for {part}")
+    say(f"this is the rehearsal's stand-in for {part}")
     page = web.status_page(lambda: f'argocd_info{{version="stand-in",part="{part}"}} 1\n')
     first, *others = ports(arguments)
     for port in others:

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 
 import yaml
 
-from rehearsal.programs.argo import api, web, workflow
+from rehearsal.programs.argo import web, workflow
 from rehearsal.programs.argo.executor import READY
 from rehearsal.programs.argo.workflow import Node, Object, UnsupportedError, filled, merged, parameters
+from rehearsal.programs.kube import ARGO, Api, core, custom, forever, now, own_space, say
 
 SECONDS = 2
 DEADLINE = 24 * 3600
@@ -46,11 +47,12 @@ def metrics() -> str:
 class Run:
     """One workflow, from its beginning to its end."""
 
-    def __init__(self, settings: Object, image: str, item: Object) -> None:
-        """The controller's settings, the image of the executor's stand-in, and the workflow."""
+    def __init__(self, api: Api, settings: Object, image: str, item: Object) -> None:
+        """The cluster, the controller's settings, the image of the executor's stand-in, and the workflow."""
+        self.api = api
         self.settings, self.image, self.item = settings, image, item
         self.name, self.space = item["metadata"]["name"], item["metadata"]["namespace"]
-        self.path = f"{api.GROUP}/namespaces/{self.space}/workflows/{self.name}"
+        self.path = custom(self.space, "workflows", self.name, ARGO)
         self.template = (item["spec"].get("workflowTemplateRef") or {}).get("name", "")
         self.nodes: Object = {}
         self.known: dict[str, str] = {
@@ -61,7 +63,7 @@ class Run:
 
     def go(self) -> None:
         """Run it, whatever becomes of it."""
-        self.say("Running", startedAt=api.now())
+        self.say("Running", startedAt=now())
         _phases["Running"] += 1
         phase, message = "Succeeded", ""
         try:
@@ -72,17 +74,17 @@ class Run:
             phase, message = "Failed", str(error)
         except Exception as error:
             phase, message = "Error", f"{type(error).__name__}: {error}"
-        self.say(phase, message=message, finishedAt=api.now(), progress="1/1")
-        api.merge(self.path, {"metadata": {"labels": {COMPLETED: "true", PHASE: phase}}})
+        self.say(phase, message=message, finishedAt=now(), progress="1/1")
+        self.api.merge(self.path, {"metadata": {"labels": {COMPLETED: "true", PHASE: phase}}})
         _phases[phase] += 1
         if self.template:
             key = (self.template, self.space, phase)
             _ended[key] = _ended.get(key, 0) + 1
-        api.say(f"{self.space}/{self.name}: {phase} {message}")
+        say(f"{self.space}/{self.name}: {phase} {message}")
 
     def say(self, phase: str, **more: str) -> None:
         """Write down how it stands."""
-        api.merge(
+        self.api.merge(
             self.path, {"metadata": {"labels": {PHASE: phase}}, "status": {"phase": phase, "nodes": self.nodes, **more}}
         )
 
@@ -90,7 +92,7 @@ class Run:
         """Its spec over that of its template, over the defaults."""
         spec: Object = self.item["spec"]
         if self.template:
-            found = api.get(f"{api.GROUP}/namespaces/{self.space}/workflowtemplates/{self.template}")
+            found = self.api.get(custom(self.space, "workflowtemplates", self.template, ARGO))
             if found is None:
                 raise UnsupportedError(f"workflow template {self.template}: there is none")
             listed = {**parameters(found["spec"].get("arguments")), **parameters(spec.get("arguments"))}
@@ -134,7 +136,7 @@ class Run:
             unknown = workflow.missing(made["spec"]["containers"])
             if unknown:
                 raise UnsupportedError(", ".join(unknown))
-            api.create(f"api/v1/namespaces/{self.space}/pods", made)
+            self.api.create(core(self.space, "pods"), made)
             phase, message = self.ended(name, int(spec.get("activeDeadlineSeconds") or DEADLINE))
             left = self.left(name) if phase == "Succeeded" else {}
             outputs = {
@@ -153,7 +155,7 @@ class Run:
             self.say("Running")
             if phase == "Succeeded":
                 if (spec.get("podGC") or {}).get("strategy") in ("OnPodSuccess", "OnPodCompletion"):
-                    api.delete(f"api/v1/namespaces/{self.space}/pods/{name}")
+                    self.api.delete(core(self.space, "pods", name))
                 return left
             if attempt < again:
                 time.sleep(5)
@@ -163,19 +165,19 @@ class Run:
         """Wait for a pod; returns its phase, and why."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            found = api.get(f"api/v1/namespaces/{self.space}/pods/{name}")
+            found = self.api.get(core(self.space, "pods", name))
             if found is None:
                 return "Error", "pod deleted"
             status = found.get("status") or {}
             if status.get("phase") in ("Succeeded", "Failed"):
                 return status["phase"], why(status)
             time.sleep(1)
-        api.delete(f"api/v1/namespaces/{self.space}/pods/{name}")
+        self.api.delete(core(self.space, "pods", name))
         return "Failed", "Step exceeded its deadline"
 
     def left(self, name: str) -> dict[str, str]:
         """What the executor's stand-in found when the step had ended."""
-        text = api.call("GET", f"api/v1/namespaces/{self.space}/pods/{name}/log?container=wait").decode()
+        text = self.api.text(f"{core(self.space, 'pods', name)}/log?container=wait")
         found = [
             json.loads(line.removeprefix("outputs: ")) for line in text.splitlines() if line.startswith("outputs: ")
         ]
@@ -184,9 +186,7 @@ class Run:
         left: dict[str, str] = found[-1]
         if "error" in left:
             raise StepError(f"{name}: {left['error']}")
-        left["result"] = (
-            api.call("GET", f"api/v1/namespaces/{self.space}/pods/{name}/log?container=main").decode().rstrip("\n")
-        )
+        left["result"] = self.api.text(f"{core(self.space, 'pods', name)}/log?container=main").rstrip("\n")
         return left
 
 
@@ -277,28 +277,28 @@ def pod(run: Run, spec: Object, node: Node, scope: Mapping[str, str], name: str)
     }
 
 
-def look(settings: Object, image: str, spaces: list[str]) -> None:
+def look(api: Api, settings: Object, image: str, spaces: list[str]) -> None:
     """Begin what is new, or was not ended when this program was."""
     for space in spaces:
-        for item in api.items(f"{api.GROUP}/namespaces/{space}/workflows"):
+        for item in api.list(custom(space, "workflows", version=ARGO)):
             phase = (item.get("status") or {}).get("phase", "")
             uid = item["metadata"]["uid"]
             if phase in ENDED or uid in _running:
                 continue
             _running.add(uid)
-            threading.Thread(target=Run(settings, image, item).go, daemon=True).start()
+            threading.Thread(target=Run(api, settings, image, item).go, daemon=True).start()
 
 
 def main(arguments: list[str]) -> None:
     """Watch the namespace of workflows."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    own = (api.ACCOUNT / "namespace").read_text()
-    found = api.get(f"api/v1/namespaces/{own}/configmaps/{options['--configmap']}") or {}
+    api = Api()
+    found = api.get(core(own_space(), "configmaps", options["--configmap"])) or {}
     settings = yaml.safe_load(found["data"]["config"])
     web.serve(int(settings["metricsConfig"]["port"]), web.status_page(metrics), wait=False)
     web.serve(6060, lambda _: web.Answer(http.HTTPStatus.OK, "ok\n"), wait=False)
-    api.say("this is the rehearsal's stand-in for Argo Workflows")
-    api.forever("controller", SECONDS, lambda: look(settings, options["--executor-image"], ["workflows"]))
+    say("this is the rehearsal's stand-in for Argo Workflows")
+    forever("controller", SECONDS, lambda: look(api, settings, options["--executor-image"], ["workflows"]))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from rehearsal.programs.argo import api, web
+from rehearsal.programs.argo import web
 from rehearsal.programs.argo.web import Answer, Request
+from rehearsal.programs.kube import ARGO, Api, ApiError, Object, core, custom, forever, say
 
 SOURCES, SENSORS, BUSES = "eventsources", "sensors", "eventbus"
 METRICS, TAKING = 7777, 8099
@@ -30,7 +31,6 @@ SOURCE_KEYS = {"eventBusName", "template", "service", "webhook", "replicas"}
 HOOK_KEYS = {"endpoint", "method", "port", "maxPayloadSize", "authSecret"}
 SENSOR_KEYS = {"eventBusName", "template", "dependencies", "triggers"}
 TRIGGER_KEYS = {"template", "rateLimit", "retryStrategy"}
-Object = dict[str, Any]
 _counts: dict[str, int] = {}
 
 
@@ -158,12 +158,12 @@ def service(kind: str, item: Mapping[str, Any]) -> Object:
     }
 
 
-def reconcile(space: str, image: str) -> None:
-    """Make what the objects of a namespace ask for, and say in them whether it is there."""
-    sensors = api.items(f"{api.GROUP}/namespaces/{space}/{SENSORS}")
+def reconcile(api: Api, space: str, image: str, applied: dict[str, Object]) -> None:
+    """Make what the objects of a namespace ask for, if it is not as it was `applied`; say whether it is there."""
+    sensors = api.list(custom(space, SENSORS, version=ARGO))
     for kind in (BUSES, SOURCES, SENSORS):
-        for item in api.items(f"{api.GROUP}/namespaces/{space}/{kind}"):
-            path = f"{api.GROUP}/namespaces/{space}/{kind}/{item['metadata']['name']}"
+        for item in api.list(custom(space, kind, version=ARGO)):
+            path = custom(space, kind, item["metadata"]["name"], ARGO)
             strange = unknown(kind, item["spec"])
             ready, message = (
                 not strange,
@@ -171,16 +171,18 @@ def reconcile(space: str, image: str) -> None:
             )
             if ready and kind != BUSES:
                 made = deployment(kind, item, image, sensors)
-                where = f"apis/apps/v1/namespaces/{space}/deployments/{made['metadata']['name']}"
-                api.apply(where, made)
-                api.apply(
-                    f"api/v1/namespaces/{space}/services/{service_name(kind, item['metadata']['name'])}",
-                    service(kind, item),
-                )
-                ready = bool(((api.get(where) or {}).get("status") or {}).get("readyReplicas"))
+                where = custom(space, "deployments", made["metadata"]["name"], "apps/v1")
+                found = api.get(where)
+                if found is None or made != applied.get(where):
+                    api.apply(
+                        core(space, "services", service_name(kind, item["metadata"]["name"])), service(kind, item)
+                    )
+                    api.apply(where, made)
+                    applied[where] = made
+                ready = bool(((found or {}).get("status") or {}).get("readyReplicas"))
             condition = {"type": "Deployed", "status": "True" if ready else "False", "message": message}
             if (item.get("status") or {}).get("conditions") != [condition]:
-                api.merge(f"{path}/status", {"status": {"conditions": [condition]}})
+                api.status(path, {"conditions": [condition]})
 
 
 def waiting(sensors: Sequence[Object], source: str, event: str) -> list[str]:
@@ -227,7 +229,7 @@ def source(item: Mapping[str, Any]) -> None:
             for target in targets[event]:
                 post(f"http://{target}.{space}.svc:{TAKING}/", body.encode())
         except (urllib.error.URLError, OSError) as error:
-            api.say(f"{event}: a sensor did not take it: {error}")
+            say(f"{event}: a sensor did not take it: {error}")
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "failed to publish\n")
         count("argo_events_events_sent_total", event_name=event, event_source_name=name)
         return Answer(HTTPStatus.OK, "success\n")
@@ -262,6 +264,7 @@ def filled(trigger: Mapping[str, Any], body: Any) -> Object:
 def sensor(item: Mapping[str, Any]) -> None:
     """Make the objects of the triggers for each event, once."""
     taken: dict[str, float] = {}
+    api = Api()
     name, triggers = item["metadata"]["name"], item["spec"]["triggers"]
 
     def handle(request: Request) -> Answer:
@@ -271,9 +274,9 @@ def sensor(item: Mapping[str, Any]) -> None:
                 made = filled(trigger, event["body"])
                 space = made["metadata"]["namespace"]
                 try:
-                    api.call("POST", f"{api.GROUP}/namespaces/{space}/{made['kind'].lower()}s", made)
-                except api.ApiError as error:
-                    api.say(f"{trigger['template']['name']}: {error}")
+                    api.call("POST", custom(space, f"{made['kind'].lower()}s", version=ARGO), made)
+                except ApiError as error:
+                    say(f"{trigger['template']['name']}: {error}")
                     count("argo_events_action_failed_total", sensor_name=name, trigger_name=trigger["template"]["name"])
                     return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "failed\n")
                 count("argo_events_action_triggered_total", sensor_name=name, trigger_name=trigger["template"]["name"])
@@ -286,10 +289,11 @@ def sensor(item: Mapping[str, Any]) -> None:
 def main(role: str) -> None:
     """Run one of the three."""
     web.serve(METRICS, web.status_page(metrics), wait=False)
-    api.say("this is the rehearsal's stand-in for Argo Events")
+    say("this is the rehearsal's stand-in for Argo Events")
     if role == "controller":
         space, image = os.environ["NAMESPACE"], os.environ["ARGO_EVENTS_IMAGE"]
-        api.forever("controller", 2, lambda: reconcile(space, image))
+        api, applied = Api(), dict[str, Object]()
+        forever("controller", 2, lambda: reconcile(api, space, image, applied))
     item = json.loads(base64.b64decode(os.environ["OBJECT"]))
     (source if role == "source" else sensor)(item)
 

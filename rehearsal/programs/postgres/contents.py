@@ -9,8 +9,8 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from rehearsal.programs.kube import Api, Object, core, custom, say
 from rehearsal.programs.postgres import known
-from rehearsal.programs.postgres.kube import Api, Object, core, custom, say
 from rehearsal.programs.postgres.settings import REPLICATION, RUN
 
 

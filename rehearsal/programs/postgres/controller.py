@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rehearsal.programs.postgres import known, objects, schedule, settings
-from rehearsal.programs.postgres.kube import (
+from rehearsal.programs.kube import (
     BARMAN,
     CLUSTER,
     INSTANCE,
@@ -26,6 +25,7 @@ from rehearsal.programs.postgres.kube import (
     say,
     with_condition,
 )
+from rehearsal.programs.postgres import known, objects, schedule, settings
 
 SIDECAR = "barman-cloud-stand-in"
 """ConfigMap of the operator's namespace by which the plugin says its sidecar's image."""

@@ -20,10 +20,10 @@ from typing import Any
 
 import psycopg2
 
+from rehearsal.programs.kube import Api, ApiError, Object, custom, forever, now, say, with_condition
+from rehearsal.programs.kube import condition as condition_of
 from rehearsal.programs.postgres import health, settings
 from rehearsal.programs.postgres.contents import Contents, cursor
-from rehearsal.programs.postgres.kube import Api, ApiError, Object, custom, forever, now, say, with_condition
-from rehearsal.programs.postgres.kube import condition as condition_of
 from rehearsal.programs.postgres.settings import DATA, REPLICATION, RUN, SIDECAR
 
 COMPLETE = Path(DATA).with_name("complete")

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rehearsal.programs.postgres.kube import BARMAN, CLUSTER, CNPG, INSTANCE, ROLE, Object
+from rehearsal.programs.kube import BARMAN, CLUSTER, CNPG, INSTANCE, ROLE, Object
 from rehearsal.programs.postgres.settings import DATA
 
 HASH = "leasehold/made-of"

@@ -4,8 +4,8 @@ import os
 import socketserver
 import threading
 
+from rehearsal.programs.kube import BARMAN, Api, custom, forever, say
 from rehearsal.programs.postgres import known
-from rehearsal.programs.postgres.kube import BARMAN, Api, custom, forever, say
 
 PORT = 9090
 

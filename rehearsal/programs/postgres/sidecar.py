@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import psycopg2
 
+from rehearsal.programs.kube import BARMAN, Api, Object, core, custom, say
 from rehearsal.programs.postgres import known
 from rehearsal.programs.postgres.archive import Archive, Place
-from rehearsal.programs.postgres.kube import BARMAN, Api, Object, core, custom, say
 
 PORT = 8010
 DATA = Path("/var/lib/postgresql/data/pgdata")

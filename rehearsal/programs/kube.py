@@ -1,24 +1,27 @@
 """A client of the Kubernetes API for pods, with Python's standard library alone."""
 
+import http.client
 import json
 import os
 import ssl
 import sys
+import threading
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-CNPG, BARMAN = "postgresql.cnpg.io/v1", "barmancloud.cnpg.io/v1"
+CNPG, BARMAN, ARGO = "postgresql.cnpg.io/v1", "barmancloud.cnpg.io/v1", "argoproj.io/v1alpha1"
 CLUSTER = "cnpg.io/cluster"
 ROLE = "cnpg.io/instanceRole"
 INSTANCE = "cnpg.io/instanceName"
 TIMEOUT = 15.0
-BUSY, PATIENCE = 429, 20
-"""The API says it while a new definition is being taken in; how often it is asked again, once a second."""
+PATIENCE = 20
+"""How often the API is asked again, once a second, while it says that there are too many: it takes in definitions."""
+MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 Object = dict[str, Any]
 
 
@@ -31,65 +34,96 @@ class ApiError(Exception):
         self.status = status
 
 
-class Api:
-    """The API as this pod's account may use it."""
+def own_space() -> str:
+    """The namespace of this pod."""
+    return (ACCOUNT / "namespace").read_text()
 
-    def __init__(self) -> None:
-        """By the address and the token that every pod has."""
-        host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-        self._base = f"https://{host}:{port}"
+
+class Api:
+    """The API as an account may use it: this pod's, or whose token is given.
+
+    Each thread has a connection, which stays open: some programs ask every second, and a handshake costs both sides
+    more than the answer.
+    """
+
+    def __init__(self, token: str = "") -> None:
+        """By the address that every pod has."""
+        self._token = token
+        self._address = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
         self._trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+        self._threads = threading.local()
 
     def call(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Object:
         """One request. Raises ApiError."""
-        headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}", "Content-Type": kind}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._base}{path}", data, headers, method=method)  # noqa: S310  the API
-        for _ in range(PATIENCE):
-            try:
-                return self._sent(request)
-            except ApiError as error:
-                if error.status != BUSY:
-                    raise
-            time.sleep(1.0)
-        return self._sent(request)
+        found: Object = json.loads(self._asked(method, path, body, kind) or b"{}")
+        return found
 
-    def _sent(self, request: urllib.request.Request) -> Object:
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT, context=self._trust) as answer:  # noqa: S310  the API
-                found: Object = json.loads(answer.read() or b"{}")
-                return found
-        except urllib.error.HTTPError as error:
-            raise ApiError(error.code, error.read().decode(errors="replace")) from error
-        except OSError as error:
-            raise ApiError(0, str(error)) from error
+    def text(self, path: str) -> str:
+        """What is no object, such as a log. Raises ApiError."""
+        return self._asked("GET", path, None, "application/json").decode()
+
+    def _asked(self, method: str, path: str, body: Any, kind: str) -> bytes:
+        for _ in range(PATIENCE):
+            status, content = self._sent(method, path, body, kind)
+            if status != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            time.sleep(1.0)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise ApiError(status, content.decode(errors="replace"))
+        return content
+
+    def _sent(self, method: str, path: str, body: Any, kind: str) -> tuple[int, bytes]:
+        # The token is read each time: the kubelet renews it.
+        token = self._token or (ACCOUNT / "token").read_text()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": kind}
+        data = None if body is None else json.dumps(body).encode()
+        while True:
+            kept = getattr(self._threads, "connection", None)
+            connection = kept or http.client.HTTPSConnection(*self._address, timeout=TIMEOUT, context=self._trust)
+            try:
+                connection.request(method, path, data, headers)
+                answer = connection.getresponse()
+                content = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                self._threads.connection = None
+                # A server may close what was kept open; whether a new one is refused is told.
+                if kept is None:
+                    raise ApiError(0, str(error) or type(error).__name__) from error
+            else:
+                self._threads.connection = connection
+                return answer.status, content
 
     def get(self, path: str) -> Object | None:
         """An object; None where there is none."""
         try:
             return self.call("GET", path)
         except ApiError as error:
-            if error.status == 404:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
 
     def list(self, path: str) -> list[Object]:
-        """The items of a collection."""
-        return list(self.call("GET", path).get("items") or [])
+        """The items of a collection; of a kind that is not known, none."""
+        return list((self.get(path) or {}).get("items") or [])
 
     def create(self, path: str, item: Object) -> bool:
         """Make an object; False where it is there."""
         try:
             self.call("POST", path, item)
         except ApiError as error:
-            if error.status == 409:
+            if error.status == HTTPStatus.CONFLICT:
                 return False
             raise
         return True
 
+    def apply(self, path: str, item: Object) -> None:
+        """Make an object, or make it as it should be."""
+        self.call("PATCH", f"{path}?fieldManager=stand-in&force=true", item, APPLY)
+
     def merge(self, path: str, change: Object) -> Object:
         """Change parts of an object."""
-        return self.call("PATCH", path, change, "application/merge-patch+json")
+        return self.call("PATCH", path, change, MERGE)
 
     def status(self, path: str, status: Object) -> None:
         """Change parts of an object's status."""
@@ -101,7 +135,7 @@ class Api:
         try:
             self.call("DELETE", path, options)
         except ApiError as error:
-            if error.status != 404:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
 
@@ -140,7 +174,7 @@ def say(text: str) -> None:
     print(f"{now()} {text}", flush=True)
 
 
-def forever(what: str, seconds: float, step: Any) -> None:
+def forever(what: str, seconds: float, step: Callable[[], None]) -> None:
     """Do something again and again. What fails is logged once for each new reason, and tried again."""
     last = ""
     while True:
