@@ -1,0 +1,1 @@
+"""The trainer: from a revision to a registered version of the model."""
