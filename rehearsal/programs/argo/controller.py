@@ -20,13 +20,12 @@ from rehearsal.programs.kube import ARGO, Api, core, custom, forever, now, own_s
 
 SECONDS = 2
 DEADLINE = 24 * 3600
-PHASES = ("Running", "Succeeded", "Failed", "Error")
 COMPLETED = "workflows.argoproj.io/completed"
 PHASE = "workflows.argoproj.io/phase"
 WORKFLOW = "workflows.argoproj.io/workflow"
 ENDED = ("Succeeded", "Failed", "Error")
 _ended: dict[tuple[str, str, str], int] = {}
-_phases: dict[str, int] = dict.fromkeys(PHASES, 0)
+_phases: dict[tuple[str, str], int] = {}
 _running: set[str] = set()
 
 
@@ -36,7 +35,10 @@ class StepError(Exception):
 
 def metrics() -> str:
     """Those of the controller's metrics that the platform's rules read."""
-    lines = [f'argo_workflows_total_count{{phase="{phase}"}} {count}' for phase, count in _phases.items()]
+    lines = [
+        f'argo_workflows_total_count{{namespace="{space}",phase="{phase}"}} {count}'
+        for (space, phase), count in sorted(_phases.items())
+    ]
     lines += [
         f'argo_workflows_workflowtemplate_triggered_total{{name="{name}",namespace="{space}",phase="{phase}"}} {count}'
         for (name, space, phase), count in sorted(_ended.items())
@@ -64,7 +66,7 @@ class Run:
     def go(self) -> None:
         """Run it, whatever becomes of it."""
         self.say("Running", startedAt=now())
-        _phases["Running"] += 1
+        self.entered("Running")
         phase, message = "Succeeded", ""
         try:
             self.run(self.whole())
@@ -76,11 +78,15 @@ class Run:
             phase, message = "Error", f"{type(error).__name__}: {error}"
         self.say(phase, message=message, finishedAt=now(), progress="1/1")
         self.api.merge(self.path, {"metadata": {"labels": {COMPLETED: "true", PHASE: phase}}})
-        _phases[phase] += 1
+        self.entered(phase)
         if self.template:
             key = (self.template, self.space, phase)
             _ended[key] = _ended.get(key, 0) + 1
         say(f"{self.space}/{self.name}: {phase} {message}")
+
+    def entered(self, phase: str) -> None:
+        """Count it."""
+        _phases[self.space, phase] = _phases.get((self.space, phase), 0) + 1
 
     def say(self, phase: str, **more: str) -> None:
         """Write down how it stands."""
