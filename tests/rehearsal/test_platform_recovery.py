@@ -29,7 +29,9 @@ def kill_postgres(platform: Platform) -> None:
 
 def cut_the_power_of_the_databases_node(platform: Platform) -> None:
     node = platform.kubectl.get("pod", "postgres-1", "-n", "postgres")["spec"]["nodeName"]
-    platform.machines.reboot(node.removeprefix(f"{platform.stack.name}-"))
+    name = node.removeprefix(f"{platform.stack.name}-")
+    platform.machines.kill(name)
+    platform.machines.reboot(name)
 
 
 KILLS: Mapping[str, Callable[[Platform], None]] = {

@@ -61,16 +61,19 @@ def test_requests_that_change_something_reach_the_writer_and_all_others_the_read
     assert all(match["path"]["value"].startswith("/v2/") for match in writes["matches"])
 
 
-def test_the_ingress_speaks_tls_to_it_and_knows_whom_it_speaks_to() -> None:
-    """Passwords pass there, over the network between nodes."""
+@pytest.mark.parametrize(
+    ("kind", "service", "route"),
+    [("pull", "registry-pull", "registry-registry-route"), ("push", "registry", "registry-registry-changes-route")],
+)
+def test_the_ingress_speaks_tls_to_it_and_knows_whom_it_speaks_to(kind: str, service: str, route: str) -> None:
+    """Passwords pass there, over the network between nodes. A route before its policy would find no authority."""
     recorded = platforms.recorded("shipped")
-    policy = graph.unwrapped(recorded.one(POLICY, "registry-backend-tls").inputs)["spec"]
-    assert {target["name"] for target in policy["targetRefs"]} == {"registry", "registry-pull"}
+    policy = graph.unwrapped(recorded.one(POLICY, f"registry-{kind}-backend-tls").inputs)["spec"]
+    assert [target["name"] for target in policy["targetRefs"]] == [service]
     certified = graph.unwrapped(recorded.one(CERTIFICATE, "registry-registry-certificate").inputs)["spec"]
     assert policy["validation"]["hostname"] in certified["dnsNames"]
-    for route in ("registry-registry-route", "registry-registry-changes-route"):
-        dependencies = recorded.one(ROUTE, route).request.propertyDependencies["spec"].urns
-        assert any(urn.endswith("registry-backend-tls") for urn in dependencies)
+    dependencies = recorded.one(ROUTE, route).request.propertyDependencies["spec"].urns
+    assert any(urn.endswith(f"registry-{kind}-backend-tls") for urn in dependencies)
 
 
 @pytest.mark.parametrize("form", ["shipped", "full"])

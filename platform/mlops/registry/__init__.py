@@ -219,6 +219,19 @@ class Registry(pulumi.ComponentResource):
             opts=under,
         )
 
+    def _encrypted(self, kind: str, authority: ConfigMap, ingress: Ingress) -> pulumi.Output[str]:
+        """Name of a Service, known when the ingress knows how to speak TLS to it."""
+        policy = CustomResource(
+            f"{NAME}-{kind}-backend-tls",
+            api_version=gateway_api.API_VERSION,
+            kind="BackendTLSPolicy",
+            metadata=self._metadata(spec.workload(kind)),
+            spec=spec.backend_tls(kind, _when(authority, AUTHORITY)),
+            # The ingress brings the definition.
+            opts=self._base.under(self, ingress.definitions),
+        )
+        return _when(policy, spec.front(kind))
+
     def _routes(self, args: RegistryArgs) -> services.Service:
         under = self._base.under(self)
         authority = ConfigMap(
@@ -227,17 +240,7 @@ class Registry(pulumi.ComponentResource):
             data={"ca.crt": args.authority},
             opts=under,
         )
-        policy = CustomResource(
-            f"{NAME}-backend-tls",
-            api_version=gateway_api.API_VERSION,
-            kind="BackendTLSPolicy",
-            metadata=self._metadata(NAME),
-            spec=spec.backend_tls(_when(authority, AUTHORITY)),
-            # The ingress brings the definition.
-            opts=self._base.under(self, args.ingress.definitions),
-        )
-        # A route before its policy would not find the authority.
-        writer, reader = (_when(policy, name) for name in map(spec.front, (PUSH, PULL)))
+        writer, reader = (self._encrypted(kind, authority, args.ingress) for kind in (PUSH, PULL))
         url = args.ingress.route(NAME, NAME, reader, SERVICE_PORT, self, matches=[spec.VERSION_2])
         args.ingress.route(NAME, NAME, writer, SERVICE_PORT, self, part="changes", matches=spec.changes())
         login = Login(url, PUSH, f"{NAME}/{NAME}-{PUSH}-login", "password")

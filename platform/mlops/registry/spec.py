@@ -242,12 +242,14 @@ def changes() -> list[Tree]:
     return [uploads, *({**VERSION_2, "method": method} for method in ("POST", "PUT", "PATCH", "DELETE"))]
 
 
-def backend_tls(authority: Any) -> Tree:
-    """The spec of the policy by which the ingress speaks TLS to both Services."""
-    targets = [{"group": "", "kind": "Service", "name": front(kind)} for kind in (PUSH, PULL)]
+def backend_tls(kind: str, authority: Any) -> Tree:
+    """The spec of the policy by which the ingress speaks TLS to a Service.
+
+    Traefik 3.6 takes the second Service of one policy for a conflict with the first, and writes a new status for ever.
+    """
     reference = {"group": "", "kind": "ConfigMap", "name": authority}
     return {
-        "targetRefs": targets,
+        "targetRefs": [{"group": "", "kind": "Service", "name": front(kind)}],
         "validation": {"hostname": f"{NAME}.{NAME}.svc", "caCertificateRefs": [reference]},
     }
 
