@@ -80,6 +80,16 @@ class Writer:
         return max(later - earlier for earlier, later in pairwise(times))
 
 
+def unready(platform: Platform) -> list[str]:
+    """Pods that do not serve, and have not ended."""
+    pods = platform.kubectl.get("pods", "-A", "--field-selector", "status.phase!=Succeeded")["items"]
+    conditions = {pod["metadata"]["name"]: pod["status"].get("conditions") or [] for pod in pods}
+    ready = {
+        name for name, found in conditions.items() if any(c["type"] == "Ready" and c["status"] == "True" for c in found)
+    }
+    return sorted(set(conditions) - ready)
+
+
 def answers(platform: Platform) -> bool:
     """Whether MLflow reads from its database, for whoever asks once."""
     path = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
@@ -113,3 +123,4 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(platform: Platform, vict
         assert recovered <= RECOVERY
         kept = {metric.step for metric in client.get_metric_history(run, "kept")}
         assert {step for _, step in writer.acknowledged} <= kept
+    until("every pod to be ready again", lambda: not unready(platform), 180, 2)
