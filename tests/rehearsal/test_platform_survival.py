@@ -15,7 +15,7 @@ from tests.rehearsal.cluster import until
 from tests.rehearsal.services import Platform
 
 RECOVERY = 60.0
-"""Seconds until writes are acknowledged again."""
+"""Seconds until it answers again; after the loss of a node, from when that is on again."""
 
 
 def kill_mlflow(platform: Platform) -> None:
@@ -32,6 +32,8 @@ def cut_the_power_of_the_databases_node(platform: Platform) -> None:
     name = node.removeprefix(f"{platform.stack.name}-")
     platform.machines.kill(name)
     platform.machines.reboot(name)
+    # How long a site takes to switch it on again is the site's.
+    until("the machine to be on", lambda: platform.machines.run(name, "echo on"), 120)
 
 
 KILLS: Mapping[str, Callable[[Platform], None]] = {
