@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rehearsal.cli import passphrase
+from rehearsal.engine.secrets import Crypter
 from rehearsal.paths import PROJECT, Root
 from tests.environments import as_file, dev
 
@@ -66,9 +68,12 @@ class Stack:
             assert process.returncode == code, f"{words} ended with {process.returncode}\n{out[-6000:]}\n{err[-3000:]}"
         return Run(process.returncode, out, err)
 
-    def write(self, tree: dict[str, Any]) -> None:
-        """Change the environment file."""
-        self.file.write_text(as_file(tree))
+    def write(self, tree: dict[str, Any], **secrets: str) -> None:
+        """Change the environment file; secrets as `pulumi config set --secret` has them."""
+        crypter = Crypter.new(passphrase(self.root))
+        sealed = {name: {"secure": crypter.encrypt(text)} for name, text in secrets.items()}
+        salt = f"encryptionsalt: {crypter.salt}\n" if secrets else ""
+        self.file.write_text(salt + as_file({**tree, **sealed}))
 
     def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
         """The stack outputs."""

@@ -49,14 +49,23 @@ def up(platform: Platform, outside: Server, **numbers: int) -> None:
     """Deploy with backups to that store."""
     store = {"endpoint": outside.endpoint, "bucket": BUCKET}
     changes = {f"platform.backups.{key}": value for key, value in {"store": store, **numbers}.items()}
-    platform.stack.write(changed(dev(), changes))
     keys = {"backup_access_key": outside.access_key, "backup_secret_key": outside.secret_key}
-    platform.stack.run("up", *(word for key, value in keys.items() for word in ("--config", f"{key}={value}")))
+    platform.stack.write(changed(dev(), changes), **keys)
+    platform.stack.run("up")
+
+
+def based(platform: Platform) -> bool:
+    """Whether the newest store has a base backup: one was begun when it was named."""
+    found = platform.kubectl.get(
+        "backups.postgresql.cnpg.io", "-n", "postgres", "--sort-by=.metadata.creationTimestamp"
+    )
+    return bool(found["items"][-1]["status"]["phase"] == "completed")
 
 
 def backed_up(platform: Platform) -> None:
     """Copy everything now, as docs/platform.md says."""
     kubectl = platform.kubectl
+    until("a base backup", lambda: based(platform), 120)
     kubectl.run("create", "job", "now", "-n", "object-store", "--from=cronjob/object-store-backup")
     kubectl.run("wait", "--for=condition=Complete", "job/now", "-n", "object-store", "--timeout=180s", timeout=200)
 

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pulumi
 import pytest
 
 from config import Images
+from mlops.backups import Place
 from mlops.postgres import spec
+from mlops.services import Keys
 from rehearsal.programs.postgres import controller, known, schedule, settings
 from tests.unit import graph, platforms
 
@@ -81,6 +84,18 @@ def test_an_archive_is_written_outside_or_in_the_object_store(form: str) -> None
     outside = form == "full"
     assert found["destinationPath"] == f"s3://{'leasehold-backups' if outside else 'backups'}/test/1"
     assert found["endpointURL"].startswith("https://s3.example.org" if outside else "http://object-store")
+
+
+def test_another_store_is_begun_with_a_base_backup_as_another_archive_is() -> None:
+    """Log alone restores nothing: until the next night the new store would be worth nothing."""
+
+    def name(endpoint: str, folder: str) -> str:
+        keys = Keys(pulumi.Output.from_input("a"), pulumi.Output.from_input("b"))
+        return spec.schedule_name(Place(endpoint, "us-east-1", "backups", folder, keys))
+
+    first = name("https://one.example.org", "dev/1")
+    assert first == name("https://one.example.org", "dev/1")
+    assert len({first, name("https://two.example.org", "dev/1"), name("https://one.example.org", "dev/2")}) == 3
 
 
 def test_a_restore_reads_one_archive_and_writes_another() -> None:

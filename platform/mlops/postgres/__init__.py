@@ -91,11 +91,9 @@ class Postgres(pulumi.ComponentResource):
         self._base = args.base
         releases = self._releases(args.certificates)
         self._cluster = self._make(args, releases)
-        # A base backup belongs to an archive: another archive is begun with one at once.
-        label = str(args.base.config.backups.archive)
         self._object(
             "ScheduledBackup",
-            f"{NAME}-{label}",
+            spec.schedule_name(args.archive),
             spec.scheduled(args.base.config.backups.schedule),
             # Its cluster is named, not handed on.
             after=[self._cluster],

@@ -1,10 +1,12 @@
 """What PostgreSQL is asked to be: values of two charts and specs of CloudNativePG's objects, as pure functions."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import config
 from config import Images
+from mlops.backups import Place
 from versions import BARMAN_PLUGIN, BARMAN_SIDECAR, CNPG_OPERATOR, POSTGRES
 
 NAME = "postgres"
@@ -133,6 +135,12 @@ def object_store(url: str, endpoint: str, days: int) -> dict[str, Any]:
             "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "384Mi"}},
         },
     }
+
+
+def schedule_name(archive: Place) -> str:
+    """Name of the ScheduledBackup: another archive, or the same in another store, is begun with a base backup."""
+    place = hashlib.sha256(f"{archive.endpoint} {archive.url}".encode()).hexdigest()
+    return f"{NAME}-{place[:8]}"
 
 
 def scheduled(schedule: str) -> dict[str, Any]:
