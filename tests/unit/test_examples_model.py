@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 import versions
+from apps.delivery import gate
+from apps.delivery.measure import read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "model"
@@ -202,6 +204,15 @@ def test_the_build_is_sent_only_what_it_copies() -> None:
 def pins(path: Path) -> dict[str, str]:
     """Versions of a lock file."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(), re.MULTILINE))
+
+
+def test_its_samples_are_enough_for_the_gate() -> None:
+    """With fewer, good releases would fail for want of evidence more often than the gate says."""
+    labels = frozenset(part("trainer.task").LABELS)
+    found = read_samples(EXAMPLE / "samples.jsonl", labels)
+    wanted = gate.Comparison()
+    assert len(found) >= wanted.samples * wanted.rounds
+    assert {sample.truth for sample in found} == labels
 
 
 def test_the_example_is_tested_with_what_its_base_image_has() -> None:

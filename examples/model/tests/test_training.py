@@ -14,6 +14,7 @@ from server.sample import SAMPLE
 from trainer import architecture, fit, result
 from trainer.checks import Bounds, failures
 from trainer.result import Result
+from trainer.samples import held_out
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,13 @@ def test_the_same_revision_gives_the_same_model(data: fit.Split, model: Path, tm
     """A training that is run again must not make another model."""
     fit.train(data).save(tmp_path / "again.npz")
     assert release.digest(tmp_path / "again.npz") == release.read(model).sha256
+
+
+def test_no_training_sees_a_sample_of_the_gate(data: fit.Split) -> None:
+    """It would seem better than it is, and better than what runs in production."""
+    samples = {prepared(picture).tobytes() for picture in held_out()}
+    assert len(samples) == len(data.held_out) == 1000
+    assert not samples & {picture.tobytes() for picture in data.pictures}
 
 
 def test_the_sample_was_held_out_and_is_a_seven(data: fit.Split, model: Path) -> None:

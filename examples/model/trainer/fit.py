@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from digits import network
@@ -17,6 +16,7 @@ from digits.network import Floats, Network
 from digits.picture import prepared
 from trainer import architecture, task
 from trainer.checks import Measurements
+from trainer.samples import held_out
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Split:
 
 
 def split() -> Split:
-    """The 1,797 pictures that come with scikit-learn, a quarter of them held out."""
+    """The 1,797 pictures that come with scikit-learn; those of samples.jsonl are held out."""
     data = load_digits()
     targets = np.array([task.label(int(digit)) for digit in data.target])
-    pictures, held_out, known, asked = train_test_split(
-        prepared(data.data), targets, test_size=0.25, random_state=architecture.SEED, stratify=targets
-    )
-    return Split(pictures, known, held_out, asked)
+    samples = held_out()
+    apart = np.array([tuple(int(pixel) for pixel in picture) in samples for picture in data.data])
+    pictures = prepared(data.data)
+    return Split(pictures[~apart], targets[~apart], pictures[apart], targets[apart])
 
 
 def train(data: Split) -> Network:

@@ -5,7 +5,7 @@ HIDDEN = (96,)
 EPOCHS = 60
 LEARNING_RATE = 0.003
 SEED = 6
-"""Of the split, of the first weights and of the batches: the same revision gives the same model."""
+"""Of the first weights and of the batches: the same revision gives the same model."""
 
 LEAST_ACCURACY = 0.95
 """On pictures that the training has not seen."""
