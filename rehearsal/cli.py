@@ -21,6 +21,8 @@ from rehearsal import mirrors, report
 from rehearsal.cloud import Cloud, CloudError, plan
 from rehearsal.engine import PARALLEL, Engine, EngineError, Summary, Terminal, totals
 from rehearsal.engine.dynamic import Dynamic
+from rehearsal.engine.references import TYPE as REFERENCE
+from rehearsal.engine.references import StackReferences
 from rehearsal.environment import EnvironmentFile, Unreadable
 from rehearsal.paths import PROJECT, Root
 from rehearsal.protocol import Provider
@@ -122,14 +124,16 @@ class Rehearsal:
 
     def engine(self) -> Engine:
         """Our own engine on this stack."""
+        known = passphrase(self.root)
+        others = StackReferences(self.root.stacks, config.PROJECT, known)
         return Engine(
             self.root,
             self.stack,
             self.config_file,
             PROJECT,
-            PROVIDERS,
+            {**PROVIDERS, REFERENCE: others},
             INVOKES,
-            passphrase(self.root),
+            known,
             Terminal(self.console),
             self.extra,
         )

@@ -11,6 +11,7 @@ from pulumi.runtime.proto import resource_pb2
 from rehearsal.engine.deployment import Deployment, Goal
 from rehearsal.engine.errors import BadInput
 from rehearsal.engine.model import STACK, make_urn, name_of, type_of
+from rehearsal.engine.references import TYPE as REFERENCE
 from rehearsal.engine.run import Run
 from rehearsal.engine.state import Resource
 from rehearsal.engine.values import decode_props, encode_props, plain
@@ -161,8 +162,15 @@ class Monitor(MockMonitor):
 
     @_reported
     def ReadResource(self, request: Any) -> Any:  # noqa: N802
-        """Refuse: resources that others own are not read."""
-        raise BadInput(f"{request.type} {request.name}: reading an existing resource is not supported by this engine")
+        """Read another stack's outputs; refuse to read other resources that are not this stack's."""
+        if request.type != REFERENCE:
+            message = "reading an existing resource is not supported by this engine"
+            raise BadInput(f"{request.type} {request.name}: {message}")
+        urn = make_urn(self.stack, self.project, request.parent, request.type, request.name)
+        read = Resource(urn=urn, type=request.type, custom=True, parent=request.parent, inputs={"name": request.id})
+        done = self.deployment.register(Goal(read, secret_outputs=("outputs",)))
+        properties = encode_props(done.outputs) if done else None
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=properties)
 
     @_reported
     def ExistsResource(self, request: Any) -> Any:  # noqa: N802

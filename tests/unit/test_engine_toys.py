@@ -100,7 +100,7 @@ class World:
         self.folder, self.toys, self.config = folder, Toys(), folder / "Pulumi.dev.yaml"
         (folder / "Pulumi.yaml").write_text("name: p\nruntime: python\n")
         self.config.write_text(f"encryptionsalt: {SALT}\nconfig: {{}}\n")
-        self.root = Root(folder / ".rehearsal")
+        self.root, self.stack = Root(folder / ".rehearsal"), "dev"
         self.display: Any = Silent()
         self.providers: dict[str, Provider] = {"toy:index:Toy": self.toys, "pulumi-python:dynamic:Resource": Dynamic()}
 
@@ -113,7 +113,7 @@ class World:
         """Make an engine, as a new command would."""
         invokes = {"toy:index:double": lambda _call, args: {"result": 2 * args["value"]}}
         return Engine(
-            self.root, "dev", self.config, self.folder, self.providers, invokes, passphrase, self.display, extra
+            self.root, self.stack, self.config, self.folder, self.providers, invokes, passphrase, self.display, extra
         )
 
     def up(self, text: str | None = None, **options: Any) -> Summary:
@@ -126,7 +126,7 @@ class World:
     @property
     def path(self) -> Path:
         """The state file."""
-        return self.root.stacks / "dev.json"
+        return self.root.stacks / f"{self.stack}.json"
 
     def state(self) -> State:
         """Read the state."""
