@@ -1,7 +1,7 @@
 """From machines to a Kubernetes cluster, or the cluster that is there already.
 
-Owns what runs on the machines beyond their first boot, and what every cluster has: readers, and GPUs that pods can
-ask for. Does not own workloads: those are the platform's.
+Owns what runs on the machines beyond their first boot, and what every cluster has: readers, GPUs that pods can ask
+for, and its entry in another stack's Argo CD. Does not own workloads: those are the platform's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,17 @@ from cluster.k3s import K3s, K3sArgs
 from cluster.kubespray import Kubespray, KubesprayArgs
 from cluster.machines import Machines, MachinesArgs
 from cluster.registries import Registries
-from config import Artifacts, Charts, ClusterBase, ExistingCluster, K3sCluster, KubesprayCluster, Secrets, Settings
+from config import (
+    Artifacts,
+    Charts,
+    ClusterBase,
+    Edge,
+    ExistingCluster,
+    K3sCluster,
+    KubesprayCluster,
+    Secrets,
+    Settings,
+)
 from infra import Infra
 from infra.hosts import Host
 
@@ -32,6 +42,8 @@ class ClusterArgs:
     artifacts: Artifacts = field(default_factory=Artifacts)
     charts: Charts = field(default_factory=Charts)
     registries: Registries = Registries()
+    edge: Edge | None = None
+    """Whose Argo CD deploys here too."""
     restore: str | None = None
     secrets: Secrets = Secrets()
     hosts: Sequence[Host] = ()
@@ -53,6 +65,7 @@ class ClusterArgs:
             environment.artifacts,
             environment.charts,
             Registries.of(environment),
+            environment.edge,
             environment.restore,
             settings.secrets,
             *machines,
@@ -103,6 +116,7 @@ class Cluster(pulumi.ComponentResource):
         self.access = self._made()
         self.readers = self._readers()
         self._gpus()
+        self._registered()
         self.register_outputs({})
 
     def _made(self) -> Access:
@@ -196,3 +210,12 @@ class Cluster(pulumi.ComponentResource):
             nodes=nodes,
         )
         Gpu("gpu", made, self._inside())
+
+    def _registered(self) -> None:
+        """Let another stack's Argo CD deploy here, where the environment says so."""
+        if self._args.edge is None:
+            return
+        from cluster.edge import Edge, EdgeArgs  # noqa: PLC0415  loads the SDK's half second
+
+        asked = EdgeArgs(self._args.edge, self._args.stack, self.access.kubeconfig, self.access.anchor)
+        Edge("edge", asked, self._inside())

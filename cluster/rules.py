@@ -29,6 +29,8 @@ KUBELET_LABELS = ("kubelet.kubernetes.io/", "node.kubernetes.io/")
 """Namespaces in which a kubelet may label its own Node (Kubernetes, NodeRestriction)."""
 OTHERS_LABELS = ("kubernetes.io", "k8s.io", "k3s.io", "k3s.cattle.io", "nvidia.com")
 """Namespaces, and those below them, whose labels Kubernetes, k3s and NVIDIA's programs write."""
+OWNED = ("kube-", "leasehold-")
+"""Beginnings of namespaces in which nobody else makes anything."""
 ANYWHERE_LABELS = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
 
 
@@ -37,6 +39,7 @@ def check(environment: Environment) -> Iterator[Problem]:
     infra, cluster = environment.infra, environment.cluster
     yield from _layers(environment)
     yield from _labels(environment)
+    yield from _edge(environment)
     if not isinstance(cluster, ClusterBase) or infra is None:
         return
     yield from _networks(environment, cluster)
@@ -82,6 +85,21 @@ def _layers(environment: Environment) -> Iterator[Problem]:
     if environment.restore is not None and not isinstance(cluster, K3sCluster):
         rule = "only a cluster of kind k3s is restored from a snapshot"
         yield Problem("restore", environment.restore, rule, "leave it out")
+
+
+def _edge(environment: Environment) -> Iterator[Problem]:
+    edge, cluster = environment.edge, environment.cluster
+    if edge is None:
+        return
+    if cluster is None:
+        yield Problem("edge", edge.hub, "there is no cluster to register", "add cluster, or leave edge out")
+    elif isinstance(cluster, ClusterBase) and cluster.api != "public":
+        rule = "the hub's Argo CD reaches the API at a public address only"
+        yield Problem("cluster.api", cluster.api, rule, "set it to public and the hub's address in admin_cidrs")
+    for namespace in edge.namespaces:
+        if namespace == "default" or namespace.startswith(OWNED):
+            rule = "a namespace of Kubernetes or of this project"
+            yield Problem("edge.namespaces", namespace, rule, "name one of your own: it is made here")
 
 
 def _labels(environment: Environment) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from config.cluster import (
     SnapshotStore,
     Vpn,
 )
+from config.edge import Edge
 from config.environment import Environment
 from config.fields import PROJECT, Model
 from config.images import Images
@@ -74,6 +75,7 @@ __all__ = [
     "ClusterBase",
     "Component",
     "Download",
+    "Edge",
     "Environment",
     "ExistingCluster",
     "ExternalStore",

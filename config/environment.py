@@ -5,6 +5,7 @@ from pydantic import Field
 from config.artifacts import Artifacts
 from config.charts import Charts
 from config.cluster import Cluster, ClusterBase
+from config.edge import Edge
 from config.fields import Model
 from config.images import Images
 from config.infra import Infra
@@ -21,6 +22,7 @@ class Environment(Model):
     infra: Infra | None = Field(None, description="where the machines come from")
     cluster: Cluster | None = Field(None, description="what makes the machines a cluster")
     platform: Platform | None = Field(None, description="what runs on the cluster; none: nothing")
+    edge: Edge | None = Field(None, description="whose Argo CD deploys to the cluster too; none: nobody's")
     artifacts: Artifacts = Field(Artifacts(), description="where machines download from")
     charts: Charts = Field(Charts(), description="where Helm charts come from")
     images: Images = Field(Images(), description="where container images come from")

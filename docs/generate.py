@@ -57,6 +57,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Summaries of logs", "platform.monitoring.summaries", config.Summaries),
     ("Backups", "platform.backups", config.Backups),
     ("The backups' bucket", "platform.backups.store", config.BackupStore),
+    ("An edge cluster", "edge", config.Edge),
     ("artifacts", "artifacts", config.Artifacts),
     ("charts", "charts", config.Charts),
     ("images", "images", config.Images),

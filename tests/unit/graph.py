@@ -96,6 +96,8 @@ class _Answers(mocks.Mocks):
         if args.typ == "random:index/randomPassword:RandomPassword":
             out["result"] = _secret(f"password-{args.name}")
             out["bcryptHash"] = _secret(f"hash-{args.name}")
+        if args.typ == "pulumi:pulumi:StackReference":
+            out.update(outputs={"kubeconfig": _secret(KUBECONFIG)}, secretOutputNames=["kubeconfig"])
         if args.typ == "random:index/randomId:RandomId":
             out["hex"] = "0123456789abcdef"
         if args.typ == "command:remote:Command":

@@ -120,6 +120,8 @@ def values(config: config.Platform, images: Images, webhook: str | None) -> dict
                 "exec.enabled": "false",
                 "users.anonymous.enabled": "false",
                 "application.resourceTrackingMethod": "annotation",
+                # An edge cluster shows Argo CD some kinds in some namespaces: what it refuses is not there.
+                "resource.respectRBAC": "normal",
                 "timeout.reconciliation": "60s",
                 "timeout.reconciliation.jitter": "10s",
             },
