@@ -1,0 +1,89 @@
+"""What all steps are told: one JSON file, the same for every step."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from .. import manifests
+from ..releases import Policy, read
+from ..repository import Login, Remote
+
+
+def _web(key: str, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None or parts.query:
+        raise ValueError(f"{key} = {url!r}: must be http:// or https://, a host and a path, without a login")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an environment is asked what it serves."""
+
+    environment: str
+    url: str
+    """Of its Service: every new connection may meet another pod."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address."""
+        _web("url", self.url)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """When an environment counts as serving a release."""
+
+    seconds: float
+    """So long at most until it does."""
+    interval: float
+    """Seconds between two questions."""
+    answers: int
+    """So many in a row must name the release."""
+
+    def __post_init__(self) -> None:
+        """Refuse a wait without end or without a question."""
+        for key in ("seconds", "interval", "answers"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"{key} = {getattr(self, key)}: must be greater than 0")
+
+
+@dataclass(frozen=True)
+class Mlflow:
+    """The registry of models, whose aliases follow Git."""
+
+    url: str
+    model: str
+    login: Login | None
+    authority: str | None
+    """File with the certificates that its server is checked by; None: those of the system."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address."""
+        _web("url", self.url)
+        if not self.model:
+            raise ValueError("model is empty: name the registered model")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of them."""
+
+    repository: Remote
+    policy: Policy
+    manifests: manifests.Settings
+    addresses: tuple[Address, ...]
+    waiting: Waiting
+    mlflow: Mlflow | None
+    """None: the aliases are not kept. Only `align` needs it."""
+    work: str | None
+    """Folder for clones; None: where the system keeps temporary files."""
+
+    def __post_init__(self) -> None:
+        """Refuse addresses of environments that are none."""
+        for address in self.addresses:
+            if address.environment not in self.manifests.names:
+                known = ", ".join(self.manifests.names)
+                raise ValueError(f"addresses: {address.environment!r} is no environment; known are: {known}")
+
+
+def read_settings(text: str, where: str) -> Settings:
+    """The settings in this text, or RecordError, which names the place."""
+    return read(Settings, text, where)
