@@ -206,7 +206,7 @@ def short_peak(bench: Bench) -> None:
         quick(model, handler, number)
 
     def memory() -> str:
-        high = began and time.monotonic() - began[0] < 0.3
+        high = began and time.monotonic() - began[0] < 0.8
         return f'python_info 1\nprocess_resident_memory_bytes{{pid="1"}} {250 * MIB if high else 100 * MIB}.0\n'
 
     bench.first.predict, bench.first.memory = predict, memory
@@ -384,7 +384,7 @@ def test_what_is_undecided_when_time_is_over_has_failed(tmp_path: Path) -> None:
     began = time.monotonic()
     limits = replace(LIMITS, request_seconds=1.0, seconds=1.8)
     measured = bench.run(tmp_path, limits=limits)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
     assert measured.decision.outcome is Outcome.FAILED
     assert "load: " in measured.decision.reason
     assert "no more can be measured" in measured.decision.reason

@@ -169,7 +169,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
         began = time.monotonic()
         with pytest.raises(RepositoryError, match="no answer within 1 s; see whether it answers, `git ls-remote"):
             releases(remote).state()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 @dataclass(frozen=True)
