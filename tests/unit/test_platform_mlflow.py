@@ -3,6 +3,7 @@
 import configparser
 import json
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import jsonschema
 import pytest
@@ -77,13 +78,24 @@ def test_everything_that_a_secret_of_ours_holds_is_marked_as_one() -> None:
 
 def test_users_see_nothing_of_others_by_default_and_are_in_a_database_of_their_own() -> None:
     """A file in the pod would lose them with it; and the account of runs need not read hashes."""
-    text = values.accounts("postgresql://mlflow_auth:a%b@postgres-rw.postgres.svc:5432/mlflow_auth")
+    text = values.accounts("postgresql://mlflow_auth:a%b@postgres-rw.postgres.svc:5432/mlflow_auth?sslmode=require")
     read = configparser.ConfigParser()
     read.read_string(text)
     assert read["mlflow"]["default_permission"] == "NO_PERMISSIONS"
-    assert read["mlflow"]["database_uri"].endswith(":a%b@postgres-rw.postgres.svc:5432/mlflow_auth")
+    assert ":a%b@postgres-rw.postgres.svc:5432/mlflow_auth?sslmode=require&" in read["mlflow"]["database_uri"]
     assert read["mlflow"]["admin_username"] == "admin"
     assert "admin_password" not in read["mlflow"]
+
+
+def test_a_connection_to_a_database_that_is_gone_ends_in_seconds() -> None:
+    """A node that lost its power answers nothing: without this a request waits for minutes, and so do its retries."""
+    uri = values.with_driver("postgresql://u:p@h:5432/d?sslmode=require")
+    parts = urlsplit(uri)
+    asked = {key: int(value) for key, value in parse_qsl(parts.query) if key != "sslmode"}
+    assert parts.scheme == "postgresql+psycopg2"
+    assert asked["connect_timeout"] <= 5
+    assert asked["tcp_user_timeout"] <= 10_000
+    assert asked["keepalives_idle"] + asked["keepalives_interval"] * asked["keepalives_count"] <= 15
 
 
 def test_the_databases_are_prepared_before_a_server_of_the_version_starts() -> None:

@@ -54,9 +54,13 @@ CAPABILITIES = {"path": {"type": "Exact", "value": "/api/3.0/mlflow/server-info"
 NOWHERE = "/api/3.0/mlflow/server-info-is-not-offered"
 
 
+PATIENCE = "connect_timeout=3&keepalives_idle=5&keepalives_interval=5&keepalives_count=2&tcp_user_timeout=10000"
+"""Of a connection to the databases: one whose server is gone with its node ends after 10 s, else after minutes."""
+
+
 def with_driver(uri: str) -> str:
     """A database's address for MLflow: its image has psycopg2, and SQLAlchemy 2.1 takes another driver by default."""
-    return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+    return f"{uri.replace('postgresql://', 'postgresql+psycopg2://', 1)}&{PATIENCE}"
 
 
 def accounts(uri: str) -> str:
