@@ -89,10 +89,13 @@ def marked(mark: str) -> list[int]:
 
 
 def _gone(pid: int) -> bool:
+    """Whether nothing of a process runs: after its first thread has ended, others may still hold its ports."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return True
+    state, threads = fields[0], int(fields[17])
+    return state == "Z" and threads <= 1
 
 
 def end(pids: Sequence[int], timeout: float = 15.0) -> None:
