@@ -67,7 +67,7 @@ def in_order(written: str) -> None:
     assert written
 
 
-@pytest.mark.parametrize("victim", ["node3", "node1"])
+@pytest.mark.parametrize("victim", [pytest.param("node3", marks=pytest.mark.long), "node1"])
 def test_a_killed_server_is_survived_and_replaced_in_one_up(
     cluster: Stack, machines: Machines, kubectl: Kubectl, written: str, victim: str
 ) -> None:

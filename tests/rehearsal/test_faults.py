@@ -112,6 +112,7 @@ def test_runs_killed_while_k3s_installs_converge_in_the_next_one(stack: Stack, m
     assert_whole(stack, machines)
 
 
+@pytest.mark.long
 def test_a_host_rebooted_in_the_middle_converges(stack: Stack, machines: Machines) -> None:
     """Long steps are units of the host: they go on after the reboot, and `up` finds their result."""
     running = start_until(stack, machines, SIGNS["while k3s starts"])
@@ -121,6 +122,7 @@ def test_a_host_rebooted_in_the_middle_converges(stack: Stack, machines: Machine
     assert_whole(stack, machines)
 
 
+@pytest.mark.long
 def test_connections_cut_at_random_moments_converge(stack: Stack, machines: Machines) -> None:
     """Every SSH session of the first minute is cut, at seeded moments: the run may fail, the next one ends it."""
     for _ in range(3):
@@ -132,6 +134,7 @@ def test_connections_cut_at_random_moments_converge(stack: Stack, machines: Mach
     assert_whole(stack, machines)
 
 
+@pytest.mark.long
 def test_an_absent_sshd_is_waited_for(stack: Stack, machines: Machines) -> None:
     """Here for 40 seconds of refused and of dropped connections; the dial limit of 250 tries outlasts 20 minutes."""
     tree = one_server()

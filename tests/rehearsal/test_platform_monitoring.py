@@ -209,7 +209,7 @@ def causes(platform: Platform) -> Iterator[float]:
     kubectl.run("delete", "-n", SPACE, "issuer/ending")
     yield time.time()
     kubectl.run("delete", "workflow", FAILING, "-n", accounts.SPACE)
-    kubectl.run("delete", "namespace", SPACE, "--timeout=120s", timeout=150)
+    kubectl.run("delete", "namespace", SPACE, "--wait=false")
 
 
 @pytest.mark.usefixtures("causes")

@@ -40,11 +40,10 @@ def key(item: Mapping[str, Any]) -> tuple[str, str]:
     return item["apiVersion"].rpartition("/")[0], item["kind"]
 
 
-@pinned_charts.needed
-@pytest.mark.parametrize("form", sorted(platforms.CHANGES))
-def test_every_object_of_ours_is_taken_in_strict_mode(server: Kubectl, form: str) -> None:
-    """The server knows rules that no schema says (CEL, names, quantities), and refuses unknown fields here."""
-    found = objects(platforms.recorded(form))
+@pytest.fixture(scope="module")
+def defined(server: Kubectl) -> Kubectl:
+    """The server with every kind that some form uses: the pinned charts', and ours."""
+    found = [item for form in platforms.CHANGES for item in objects(platforms.recorded(form))]
     files = {pinned_charts.definitions()[key(item)] for item in found if key(item) in pinned_charts.definitions()}
     own = [item for item in found if item["kind"] == "CustomResourceDefinition"]
     words = [word for file in sorted(files) for word in ("-f", str(file))]
@@ -52,6 +51,14 @@ def test_every_object_of_ours_is_taken_in_strict_mode(server: Kubectl, form: str
     server.run("apply", "--server-side", "--force-conflicts", *words, timeout=180)
     server.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(own), timeout=180)
     server.run("wait", "--for=condition=Established", "crd", "--all", timeout=120)
+    return server
+
+
+@pinned_charts.needed
+@pytest.mark.parametrize("form", sorted(platforms.CHANGES))
+def test_every_object_of_ours_is_taken_in_strict_mode(defined: Kubectl, form: str) -> None:
+    """The server knows rules that no schema says (CEL, names, quantities), and refuses unknown fields here."""
+    found, server = objects(platforms.recorded(form)), defined
     spaces = [item for item in found if item["kind"] == "Namespace"]
     server.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(spaces))
     said = server.run(*STRICT, stdin=yaml.safe_dump_all(found), check=False, timeout=180)
