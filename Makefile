@@ -25,7 +25,7 @@ check: setup ## lint, types and unit tests: no root, no network, about a minute
 	@$(PYTHON) -m ruff check -q
 	@$(PYTHON) -m mypy
 	@$(PYTHON) docs/generate.py --check
-	@$(PYTHON) -m pytest -q -n 2
+	@$(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 test: check ## every test, the rehearsal's included
 	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m 'not long' --durations=15
