@@ -1,4 +1,4 @@
-"""The platform is lost but for its backups, and comes back as it was. Two deployments: a test of `make test-long`."""
+"""The platform is lost but for its backups, and comes back as it was. After it, no other test has its platform."""
 
 import hashlib
 import os
