@@ -3,20 +3,12 @@
 import re
 from dataclasses import dataclass
 
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+from ..checks import matches, name
+
 IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 CPU = re.compile(r"[0-9]+(\.[0-9]+)?|[1-9][0-9]*m")
 MEMORY = re.compile(r"[1-9][0-9]*(Ki|Mi|Gi|k|M|G)?")
-
-
-def _matches(key: str, value: str, pattern: re.Pattern[str], rule: str) -> None:
-    if pattern.fullmatch(value) is None:
-        raise ValueError(f"{key} = {value!r}: must be {rule}")
-
-
-def _name(key: str, value: str) -> None:
-    _matches(key, value, NAME, "a name of up to 63 lower case letters, digits and inner hyphens")
 
 
 @dataclass(frozen=True)
@@ -28,8 +20,8 @@ class Quantities:
 
     def __post_init__(self) -> None:
         """Refuse what Kubernetes would refuse only after the commit."""
-        _matches("cpu", self.cpu, CPU, "a number of cores, like 2 or 500m")
-        _matches("memory", self.memory, MEMORY, "a number of bytes, like 256Mi")
+        matches("cpu", self.cpu, CPU, "a number of cores, like 2 or 500m")
+        matches("memory", self.memory, MEMORY, "a number of bytes, like 256Mi")
 
 
 @dataclass(frozen=True)
@@ -45,8 +37,8 @@ class Environment:
 
     def __post_init__(self) -> None:
         """Refuse an environment that serves nothing."""
-        _name("name", self.name)
-        _name("namespace", self.namespace)
+        name("name", self.name)
+        name("namespace", self.namespace)
         if self.replicas is not None and self.replicas < 1:
             raise ValueError(f"replicas = {self.replicas}: must be 1 or more, or null where an autoscaler decides")
 
@@ -66,12 +58,12 @@ class Route:
 
     def __post_init__(self) -> None:
         """Refuse a route that nobody finds, or that gives most requests to the canary."""
-        _name("gateway", self.gateway)
-        _name("gateway_namespace", self.gateway_namespace)
+        name("gateway", self.gateway)
+        name("gateway_namespace", self.gateway_namespace)
         if not self.hostnames:
             raise ValueError("hostnames is empty: name the hosts of production")
         for host in self.hostnames:
-            _matches("hostnames", host, HOST, "the name of a host in lower case")
+            matches("hostnames", host, HOST, "the name of a host in lower case")
         if not 0 <= self.canary_weight <= 50:
             raise ValueError(f"canary_weight = {self.canary_weight}: must be from 0 to 50 percent")
 
@@ -96,10 +88,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what could not be told apart or reached."""
-        _name("application", self.application)
-        _matches("image", self.image, IMAGE, "REGISTRY/NAME without a tag or digest")
+        name("application", self.application)
+        matches("image", self.image, IMAGE, "REGISTRY/NAME without a tag or digest")
         for secret in self.pull_secrets:
-            _name("pull_secrets", secret)
+            name("pull_secrets", secret)
         if not 1 <= self.service_port <= 65535:
             raise ValueError(f"service_port = {self.service_port}: must be from 1 to 65535")
         if self.start_seconds < 1:

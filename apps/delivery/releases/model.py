@@ -3,21 +3,15 @@
 import re
 from dataclasses import dataclass
 
+from ..checks import matches, name
 from ..gate import Decision, Outcome
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 VERSION = re.compile(r"[1-9][0-9]*")
 REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-"""Of environments, and of runs: they become names of files."""
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 KEPT = 20
 """So many releases are remembered for each environment: how far back one can revert."""
-
-
-def _matches(key: str, value: str, pattern: re.Pattern[str], rule: str) -> None:
-    if pattern.fullmatch(value) is None:
-        raise ValueError(f"{key} = {value!r}: must be {rule}")
 
 
 @dataclass(frozen=True)
@@ -34,10 +28,10 @@ class Release:
 
     def __post_init__(self) -> None:
         """Refuse what could not be found again."""
-        _matches("digest", self.digest, DIGEST, "sha256: and 64 hexadecimal digits")
-        _matches("version", self.version, VERSION, "the number of a model version in MLflow")
-        _matches("revision", self.revision, REVISION, "a full Git commit, 40 or 64 hexadecimal digits")
-        _matches("run", self.run, NAME, "a name of up to 63 lower case letters, digits and inner hyphens")
+        matches("digest", self.digest, DIGEST, "sha256: and 64 hexadecimal digits")
+        matches("version", self.version, VERSION, "the number of a model version in MLflow")
+        matches("revision", self.revision, REVISION, "a full Git commit, 40 or 64 hexadecimal digits")
+        name("run", self.run)
 
     def __str__(self) -> str:
         """Short, for sentences."""
@@ -61,7 +55,7 @@ class Act:
         """Refuse anonymous acts."""
         if not self.who:
             raise ValueError("who is empty: name the person or the workflow that acts")
-        _matches("time", self.time, TIME, "UTC in ISO 8601, like 2026-01-31T02:00:00Z")
+        matches("time", self.time, TIME, "UTC in ISO 8601, like 2026-01-31T02:00:00Z")
 
 
 @dataclass(frozen=True)
@@ -142,6 +136,6 @@ def empty(names: tuple[str, ...]) -> State:
     if len(names) < 2 or len(set(names)) != len(names):
         rule = "name two or more, each once, the gate's first and production last"
         raise ValueError(f"environments = {', '.join(names)}: {rule}")
-    for name in names:
-        _matches("environment", name, NAME, "a name of up to 63 lower case letters, digits and inner hyphens")
-    return State(tuple(Environment(name) for name in names))
+    for each in names:
+        name("environment", each)
+    return State(tuple(map(Environment, names)))

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ..checks import matches
+
 ENCRYPTED = ("https", "ssh")
 OTHERS = ("http", "file")
 """Nobody proves who they are there; for a repository on the same network or computer, and for tests."""
@@ -15,13 +17,8 @@ USER = re.compile(r"[\w.@+-]+")
 SIGNATURE = re.compile(r"[^<>\x00-\x1f\x7f]+")
 
 
-def _matches(key: str, value: str, pattern: re.Pattern[str], rule: str) -> None:
-    if pattern.fullmatch(value) is None:
-        raise ValueError(f"{key} = {value!r}: must be {rule}")
-
-
 def _file(key: str, value: str) -> None:
-    _matches(key, value, PATH, "the absolute path of a file, of letters, digits and . _ - /")
+    matches(key, value, PATH, "the absolute path of a file, of letters, digits and . _ - /")
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Login:
 
     def __post_init__(self) -> None:
         """Refuse what a shell would read otherwise."""
-        _matches("user", self.user, USER, "a user name of letters, digits and . _ - @ +")
+        matches("user", self.user, USER, "a user name of letters, digits and . _ - @ +")
         _file("token", self.token)
 
 
@@ -63,7 +60,7 @@ class Signer:
     def __post_init__(self) -> None:
         """Refuse what would end the line of a commit."""
         for key in ("name", "email"):
-            _matches(key, getattr(self, key), SIGNATURE, "text on one line, without < and >")
+            matches(key, getattr(self, key), SIGNATURE, "text on one line, without < and >")
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Remote:
 
     def __post_init__(self) -> None:
         """Refuse an address that leaks a secret or trusts anybody."""
-        _matches("url", self.url, ADDRESS, "an address without spaces")
+        matches("url", self.url, ADDRESS, "an address without spaces")
         scheme, url = self.scheme, urlsplit(self.url)
         if scheme not in (*ENCRYPTED, *(OTHERS if self.unencrypted else ())):
             remedy = (
@@ -99,7 +96,7 @@ class Remote:
             )
         if (url.hostname or "").startswith("-") or (url.username or "").startswith("-"):
             raise ValueError(f"url = {self.shown!r}: must not have a name that begins with a hyphen")
-        _matches("branch", self.branch, BRANCH, "the name of a branch")
+        matches("branch", self.branch, BRANCH, "the name of a branch")
         if scheme == "ssh" and self.ssh is None:
             raise ValueError(f"url = {self.shown!r}: needs ssh, a deploy key and the keys of the host")
         if self.authority is not None:
