@@ -6,7 +6,6 @@ the named namespaces, and nothing else: no object of the whole cluster, no role,
 Import this where it is needed: Kubernetes' part of the SDK takes half a second to load.
 """
 
-import base64
 import json
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +13,12 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pulumi_kubernetes.core.v1 import Namespace, Secret, ServiceAccount
+from pulumi_kubernetes.core.v1 import Namespace, Secret
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 import config
 from cluster import kubeconfig
+from cluster.accounts import account, token
 
 NAMESPACE, ACCOUNT = "leasehold-edge", "argocd"
 HUB = "argocd"
@@ -64,8 +64,6 @@ def registration(name: str, known: list[Any]) -> dict[str, str]:
     """The data of the hub's Secret, from the administrator's kubeconfig, the account's token, and the namespaces."""
     admin, data, *namespaces = known
     cluster = kubeconfig.current(admin)["cluster"]
-    # A preview knows the secret without its token; a real run has waited for it.
-    token = base64.b64decode((data or {}).get("token", "")).decode()
     trusted = {"caData": cluster["certificate-authority-data"]} if "certificate-authority-data" in cluster else {}
     return {
         "name": name,
@@ -73,7 +71,7 @@ def registration(name: str, known: list[Any]) -> dict[str, str]:
         "project": PROJECT,
         "namespaces": ",".join(namespaces),
         "clusterResources": "false",
-        "config": json.dumps({"bearerToken": token, "tlsClientConfig": trusted}),
+        "config": json.dumps({"bearerToken": token(data), "tlsClientConfig": trusted}),
     }
 
 
@@ -86,10 +84,10 @@ class Edge(pulumi.ComponentResource):
         # A cluster that is gone takes its objects along: nothing asks an API that does not answer.
         self._under = pulumi.ResourceOptions(parent=self, deleted_with=args.anchor)
         home = self._namespace(NAMESPACE)
-        token = self._account(home)
-        spaces = [self._allow(space, home) for space in args.config.namespaces]
+        called, kept = account((f"{ACCOUNT}-edge", f"{ACCOUNT}-edge-token"), ACCOUNT, home, self._under)
+        spaces = [self._allow(space, home, called) for space in args.config.namespaces]
         # An entry that comes before the rights would show Argo CD a cluster that refuses everything.
-        known = pulumi.Output.all(args.admin, token.data, *spaces)
+        known = pulumi.Output.all(args.admin, kept.data, *spaces)
         entry: pulumi.Output[Any] = known.apply(partial(registration, args.cluster))
         Secret(
             f"{name}-cluster",
@@ -118,23 +116,7 @@ class Edge(pulumi.ComponentResource):
         known: pulumi.Output[str] = made.metadata.apply(lambda metadata: metadata.name or name)
         return known
 
-    def _account(self, home: pulumi.Output[str]) -> Secret:
-        account = ServiceAccount(
-            f"{ACCOUNT}-edge",
-            metadata={"name": ACCOUNT, "namespace": home},
-            automount_service_account_token=False,  # no pod runs with it
-            opts=self._under,
-        )
-        called = account.metadata.apply(lambda metadata: metadata.name or ACCOUNT)
-        annotations = {"kubernetes.io/service-account.name": called}
-        return Secret(
-            f"{ACCOUNT}-edge-token",
-            metadata={"name": f"{ACCOUNT}-token", "namespace": home, "annotations": annotations},
-            type="kubernetes.io/service-account-token",
-            opts=self._under,
-        )
-
-    def _allow(self, space: str, home: pulumi.Output[str]) -> pulumi.Output[str]:
+    def _allow(self, space: str, home: pulumi.Output[str], called: pulumi.Output[str]) -> pulumi.Output[str]:
         """A namespace; its name, known when Argo CD may work there."""
         metadata = {"name": "leasehold-edge", "namespace": self._namespace(space)}
         role = Role(f"{space}-edge-role", metadata=metadata, rules=RULES, opts=self._under)
@@ -146,7 +128,7 @@ class Edge(pulumi.ComponentResource):
                 "kind": "Role",
                 "name": role.metadata.apply(lambda known: known.name or "leasehold-edge"),
             },
-            subjects=[{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": home}],
+            subjects=[{"kind": "ServiceAccount", "name": called, "namespace": home}],
             opts=self._under,
         )
         known: pulumi.Output[str] = bound.id.apply(lambda _: space)

@@ -3,7 +3,6 @@
 Import this where it is needed: Kubernetes' part of the SDK takes half a second to load.
 """
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from functools import partial
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import Namespace, Secret, ServiceAccount
+from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 from cluster import kubeconfig
+from cluster.accounts import account, token
 from config import Reader
 
 NAMESPACE = "leasehold-readers"
@@ -86,13 +86,7 @@ class Readers(pulumi.ComponentResource):
     def _reader(
         self, reader: str, args: ReadersArgs, home: pulumi.Output[str], roles: Mapping[str, Role]
     ) -> pulumi.Output[str]:
-        account = ServiceAccount(
-            f"{reader}-account",
-            metadata={"name": reader, "namespace": home},
-            automount_service_account_token=False,  # it is for people: no pod runs with it
-            opts=self._under,
-        )
-        known = account.metadata.apply(lambda metadata: metadata.name or reader)
+        known, kept = account((f"{reader}-account", f"{reader}-token"), reader, home, self._under)
         for namespace, role in roles.items():
             RoleBinding(
                 f"{reader}-{namespace}",
@@ -102,26 +96,14 @@ class Readers(pulumi.ComponentResource):
                 # The reference is by name, so no value tells that the role comes first.
                 opts=pulumi.ResourceOptions.merge(self._under, pulumi.ResourceOptions(depends_on=[role])),
             )
-        token = Secret(
-            f"{reader}-token",
-            metadata={
-                "name": f"{reader}-token",
-                "namespace": home,
-                "annotations": {"kubernetes.io/service-account.name": known},
-            },
-            type="kubernetes.io/service-account-token",
-            opts=self._under,
-        )
-        both = pulumi.Output.all(args.admin, token.data)
+        both = pulumi.Output.all(args.admin, kept.data)
         first = next(iter(roles))
         return pulumi.Output.secret(both.apply(partial(_kubeconfig, f"{args.cluster}-{reader}", first)))
 
 
 def _kubeconfig(name: str, namespace: str, known: list[Any]) -> str:
     admin, data = known
-    # A preview knows the secret without its token; a real run has waited for it.
-    token = base64.b64decode((data or {}).get("token", "")).decode()
-    return render(admin, name=name, namespace=namespace, token=token)
+    return render(admin, name=name, namespace=namespace, token=token(data))
 
 
 def render(admin: str, *, name: str, namespace: str, token: str) -> str:
