@@ -214,6 +214,7 @@ def test_an_answer_in_chunks_is_whole_only_with_its_last_chunk() -> None:
 
     def chunks(last: bytes) -> Callable[[Handler], None]:
         def answer(handler: Handler) -> None:
+            time.sleep(0.1)  # or the first client is done before the second has begun
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + last)
             handler.close_connection = not last
 
