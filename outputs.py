@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 
+from apps import Apps
 from cluster import Cluster
 from infra import Infra
 from infra.hosts import known_hosts, ssh_config
@@ -48,9 +49,16 @@ class StackOutputs:
     s3: Mapping[str, Any] | None = _output("object store: endpoint, public_endpoint, region, path_style, buckets")
     registry: str | None = _output("host name of the image registry; images are REGISTRY/NAME@DIGEST")
 
+    environments: Mapping[str, str] | None = _output("environment of the model to its URL, through the ingress")
+    delivery: pulumi.Output[str] | None = _output("settings of the delivery's steps in pods, JSON: what runs how")
+
     @classmethod
     def of(
-        cls, infra: Infra | None, cluster: Cluster | None = None, platform: Platform | None = None
+        cls,
+        infra: Infra | None,
+        cluster: Cluster | None = None,
+        platform: Platform | None = None,
+        apps: Apps | None = None,
     ) -> "StackOutputs":
         """Gather the layers' results."""
         found: dict[str, Any] = {}
@@ -73,15 +81,21 @@ class StackOutputs:
                 "reader_kubeconfigs": dict(cluster.readers),
             }
         if platform is not None:
-            urls = {service.name: service.url for service in platform.services}
+            services = [*platform.services, *(apps.services if apps else [])]
+            urls = {service.name: service.url for service in services}
             found |= {
                 "endpoints": urls,
-                "logins": {s.name: s.login.describe() for s in platform.services if s.login},
-                "health": {s.name: f"{s.url}{s.health}" for s in platform.services},
+                "logins": {s.name: s.login.describe() for s in services if s.login},
+                "health": {s.name: f"{s.url}{s.health}" for s in services},
                 "ca_certificate": platform.certificate,
                 "mlflow_tracking_uri": urls.get("mlflow"),
                 "s3": platform.s3.describe() if platform.s3 else None,
                 "registry": urls["registry"].removeprefix("https://") if "registry" in urls else None,
+            }
+        if apps is not None:
+            found |= {
+                "environments": {s.name: s.url for s in apps.environments.services},
+                "delivery": apps.settings,
             }
         return cls(**found)
 

@@ -175,6 +175,9 @@ SMOKE = Image("nvcr.io/nvidia/cuda", "13.0.1-base-ubuntu24.04")
 # Our own small Jobs: Python with its standard library; what they run is a mounted script.
 # renovate: datasource=docker depName=docker.io/library/python allowedVersions=<3.14
 PYTHON = Image("docker.io/library/python", "3.13.9-slim-trixie")
+# Steps of the pipeline: Python with git.
+# renovate: datasource=docker depName=docker.io/library/python allowedVersions=<3.14
+PYTHON_GIT = Image("docker.io/library/python", "3.13.9-trixie")
 
 IMAGES: tuple[Image, ...] = (
     *CERT_MANAGER_IMAGES,
@@ -191,7 +194,7 @@ IMAGES: tuple[Image, ...] = (
         REGISTRY,
     ),
     *(ARGO_CD, REDIS, *ARGO_WORKFLOWS_IMAGES, ARGO_EVENTS, NATS, PROMETHEUS_OPERATOR, CONFIG_RELOADER, PROMETHEUS),
-    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, PYTHON),
+    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, PYTHON, PYTHON_GIT),
 )
 """Every image that the platform runs."""
 

@@ -1,1 +1,98 @@
-"""From a commit to a model in production: builds, environments, workflows, promotion and revert."""
+"""A model in its environments: what runs there is in Git, and Argo CD makes it so.
+
+Owns the Git server, the environments, and what the steps of a delivery are told. Does not own what runs where: that is
+in Git, and `apps/delivery` writes it there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pulumi
+from pulumi_kubernetes.networking.v1 import NetworkPolicy
+
+import config
+from apps import inventory
+from apps.environments import Environments, EnvironmentsArgs
+from apps.git import GitServer, GitServerArgs
+from apps.settings import Facts
+from apps.steps import Steps, StepsArgs
+from cluster import Access, Cluster
+from config import Settings
+from mlops import Platform, flows, gateway_api
+from mlops.argo.cd import Cd
+from mlops.mlflow import Mlflow
+from mlops.registry import Registry
+from mlops.services import Service
+from mlops.spaces import Spaces
+
+
+@dataclass(frozen=True)
+class AppsArgs:
+    """The environment's part for this layer, and what of the platform it stands on."""
+
+    config: config.Apps
+    access: Access
+    platform: Platform
+    mlflow: Mlflow
+    registry: Registry
+    cd: Cd
+
+    @classmethod
+    def of(cls, settings: Settings, cluster: Cluster | None, platform: Platform | None) -> "AppsArgs | None":
+        """Take this layer's part of the settings; None where a platform is all that is wanted."""
+        wanted = settings.environment.apps
+        if wanted is None or cluster is None or platform is None:
+            return None
+        parts = (platform.mlflow, platform.registry, platform.cd)
+        mlflow, registry, cd = parts
+        if mlflow is None or registry is None or cd is None:
+            raise ValueError("apps: a part of the platform that it needs is off; apps/rules.py says which")
+        return cls(wanted, cluster.access, platform, mlflow, registry, cd)
+
+
+class Apps(pulumi.ComponentResource):
+    """One model's way from a commit to production."""
+
+    services: list[Service]
+    environments: Environments
+    settings: pulumi.Output[str]
+    """What every step of the pipeline is told, as JSON; no secret is in it."""
+
+    def __init__(self, name: str, args: AppsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Make it on the platform; done when a commit could go through."""
+        given = pulumi.ResourceOptions(providers={"kubernetes": args.access.provider})
+        super().__init__("leasehold:apps:Apps", name, None, pulumi.ResourceOptions.merge(opts, given))
+        under, platform = pulumi.ResourceOptions(parent=self), args.platform
+        permitted = inventory.flows(args.config)
+        spaces = Spaces("apps-spaces", inventory.spaces(args.config), permitted, args.access, under)
+        base = replace(platform.base, spaces={**platform.base.spaces, **spaces.names})
+        self._open(base, permitted, set(platform.base.spaces))
+        git = GitServer("git", GitServerArgs(base, platform.ingress, args.config.git_storage_gb), under)
+        made = EnvironmentsArgs(base, args.config, platform.ingress, args.registry, args.cd, git)
+        self.environments = Environments("environments", made, under)
+        image = f"models/{args.config.model.lower()}"
+        asked = StepsArgs(base, args.config, self._facts(args, image), git, args.mlflow)
+        self.settings = Steps("steps", asked, under).settings
+        self.services = [git.service, *self.environments.services]
+        self.register_outputs({})
+
+    def _open(self, base: Any, permitted: Any, closed: set[str]) -> None:
+        """What the platform's namespaces let through for this layer, beside their own."""
+        for space in sorted(closed):
+            spec = flows.added(space, permitted)
+            if spec is not None:
+                metadata = {"name": "leasehold-apps", "namespace": base.spaces[space]}
+                NetworkPolicy(f"{space}-apps-flows", metadata=metadata, spec=spec, opts=base.under(self))
+
+    def _facts(self, args: AppsArgs, image: str) -> pulumi.Output[Facts]:
+        """What of the platform follows only from what was made."""
+        last = list(args.config.environments)[-1]
+        host, guard = args.platform.base.config.host(last), self.environments.guards[last]
+        gateway = args.platform.ingress.entrance(last)
+
+        def known(parts: Mapping[str, str]) -> Facts:
+            where = (parts["gateway"], gateway_api.SPACE, gateway_api.HTTPS)
+            return Facts(f"{args.registry.host}/{image}", *where, host, parts["guard"])
+
+        return pulumi.Output.all(gateway=gateway, guard=guard.middleware).apply(known)

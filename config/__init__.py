@@ -4,6 +4,7 @@ Single-source rules: what exists elsewhere in the tree is derived, never repeate
 means, its unit and its default. A bad environment is refused in one pass that names all that is wrong.
 """
 
+from config.apps import Apps, Releases, Target
 from config.artifacts import Artifacts, Download
 from config.charts import Charts
 from config.cluster import (
@@ -65,6 +66,7 @@ __all__ = [
     "SECRETS",
     "Access",
     "Acme",
+    "Apps",
     "Argo",
     "Artifacts",
     "BackupStore",
@@ -101,6 +103,7 @@ __all__ = [
     "Problem",
     "Reader",
     "RegistryComponent",
+    "Releases",
     "Rotation",
     "Rule",
     "Seaweedfs",
@@ -111,6 +114,7 @@ __all__ = [
     "Snapshots",
     "Sso",
     "Summaries",
+    "Target",
     "Volume",
     "Vpn",
     "load",

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from config.apps import Apps
 from config.artifacts import Artifacts
 from config.charts import Charts
 from config.cluster import Cluster, ClusterBase
@@ -22,6 +23,7 @@ class Environment(Model):
     infra: Infra | None = Field(None, description="where the machines come from")
     cluster: Cluster | None = Field(None, description="what makes the machines a cluster")
     platform: Platform | None = Field(None, description="what runs on the cluster; none: nothing")
+    apps: Apps | None = Field(None, description="the model that goes to production on it; none: none")
     edge: Edge | None = Field(None, description="whose Argo CD deploys to the cluster too; none: nobody's")
     artifacts: Artifacts = Field(Artifacts(), description="where machines download from")
     charts: Charts = Field(Charts(), description="where Helm charts come from")

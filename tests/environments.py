@@ -32,7 +32,7 @@ def machines_only(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def cluster_only() -> dict[str, Any]:
     """The shipped machines and cluster, and no platform on it."""
-    return {key: value for key, value in dev().items() if key != "platform"}
+    return {key: value for key, value in dev().items() if key not in {"platform", "apps"}}
 
 
 def hosts() -> dict[str, Any]:

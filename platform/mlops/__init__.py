@@ -70,6 +70,8 @@ class Platform(pulumi.ComponentResource):
     """Of the authority that certifies the services, PEM."""
     ingress: Ingress
     """Takes the routes of the next layer too."""
+    base: Base
+    """The ground that the next layer stands on too."""
 
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Install it on the cluster; done when every part is ready."""
@@ -84,6 +86,7 @@ class Platform(pulumi.ComponentResource):
         alive = pulumi.ResourceOptions(parent=self, deleted_with=access.anchor)
         held = HeldReleases("held-releases", access.kubeconfig, list(spaces.names), alive)
         base = Base(args.stack, wanted, args.charts, args.images, spaces.names, access.anchor, held, args.secrets)
+        self.base = base
         certificates = Certificates("certificates", CertificatesArgs(base, access.authority), self._under)
         self.ingress = Ingress("ingress", IngressArgs(base, certificates), self._under)
         self._data(base, certificates)

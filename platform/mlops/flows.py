@@ -51,6 +51,23 @@ def _ports(ports: Iterable[int], protocol: Literal["TCP", "UDP"] = "TCP") -> lis
     return [{"port": port, "protocol": protocol} for port in ports]
 
 
+def _open(space: str, flows: Sequence[Flow]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rules of a namespace's flows: those in, and those out."""
+    ingress = [{"from": [_peer(f.source)], "ports": _ports(f.ports)} for f in flows if f.target == space]
+    egress = [{"to": [_peer(f.target)], "ports": _ports(f.ports)} for f in flows if f.source == space]
+    return ingress, egress
+
+
+def added(space: str, flows: Sequence[Flow]) -> dict[str, Any] | None:
+    """The spec of a NetworkPolicy that opens a closed namespace for more flows; None where it has none of them."""
+    ingress, egress = _open(space, flows)
+    if not ingress and not egress:
+        return None
+    opened = {"ingress": ingress, "egress": egress}
+    types = [name.capitalize() for name, rules in opened.items() if rules]
+    return {"podSelector": {}, "policyTypes": types, **{name: rules for name, rules in opened.items() if rules}}
+
+
 def policy(space: str, flows: Sequence[Flow]) -> dict[str, Any]:
     """The spec of the one NetworkPolicy of a namespace: both ways closed, but for itself, DNS and its flows."""
     dns = {
@@ -58,8 +75,7 @@ def policy(space: str, flows: Sequence[Flow]) -> dict[str, Any]:
         "ports": [*_ports([DNS], "UDP"), *_ports([DNS])],
     }
     itself: dict[str, Any] = {"podSelector": {}}
-    ingress = [{"from": [_peer(f.source)], "ports": _ports(f.ports)} for f in flows if f.target == space]
-    egress = [{"to": [_peer(f.target)], "ports": _ports(f.ports)} for f in flows if f.source == space]
+    ingress, egress = _open(space, flows)
     return {
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],

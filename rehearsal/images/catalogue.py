@@ -48,6 +48,7 @@ POSTGRES = Packages(
     (*JIT, f"usr/lib/postgresql/{POSTGRES_VERSION}/lib/bitcode", "etc/ssl/private/*", "etc/ssl/certs/ssl-cert-*"),
 )
 REDIS = Packages(("redis-server",))
+GIT = Packages(("git",))
 REGISTRY_COMMAND = ("serve", "/etc/distribution/config.yml")
 
 
@@ -87,14 +88,15 @@ def _tools(instead: str) -> Recipe:
     return Recipe("stand-in", f"Python, for {instead}", start, base=True, lock="tools", files=_own_programs())
 
 
-def _started_as(programs: Mapping[str, str], instead: str, *entry: str) -> Recipe:
+def _started_as(programs: Mapping[str, str], instead: str, *entry: str, packages: Packages | None = None) -> Recipe:
     """The same, with programs of ours under the names by which upstream's are started."""
     named = {
         f"usr/local/bin/{name}": File(f'#!/bin/sh\nexec python3 -m rehearsal.programs.{module} "$@"\n')
         for name, module in programs.items()
     }
     start = Start(entry, ("python3",), {"PATH": VENV_PATH, "PYTHONPATH": f"/{ROOT}"})
-    return Recipe("stand-in", instead, start, base=True, lock="tools", files={**_own_programs(), **named})
+    files = {**_own_programs(), **named}
+    return Recipe("stand-in", instead, start, base=True, packages=packages, lock="tools", files=files)
 
 
 def _argo() -> dict[str, Recipe]:
@@ -105,7 +107,7 @@ def _argo() -> dict[str, Recipe]:
         controller: _started_as({"workflow-controller": "argo.controller"}, "runs the steps of workflows, in Python"),
         executor: _started_as({"argoexec": "argo.executor"}, "tells what a step left, in Python"),
         server: _started_as({"argo": "argo.server"}, "API of workflows, in Python", "argo"),
-        versions.ARGO_CD.tagged: _started_as(parts, "knows its account, and deploys nothing, in Python"),
+        versions.ARGO_CD.tagged: _started_as(parts, "applies what Git says, in Python", packages=GIT),
     }
 
 
@@ -129,10 +131,10 @@ def _redis() -> Recipe:
     return Recipe("real", "Redis 7.0 of Debian", start, base=True, packages=REDIS, files=files)
 
 
-def _python() -> Recipe:
+def _python(packages: Packages | None = None) -> Recipe:
     links = {f"usr/local/bin/{name}": Link("/usr/bin/python3") for name in ("python", "python3")}
     start = Start((), ("python3",), {"PATH": PATH})
-    return Recipe("real", f"Python {PYTHON} of Debian", start, base=True, files=links)
+    return Recipe("real", f"Python {PYTHON} of Debian", start, base=True, packages=packages, files=links)
 
 
 def _programs() -> dict[str, Recipe]:
@@ -167,6 +169,7 @@ def recipes() -> dict[str, Recipe]:
         versions.MLFLOW.tagged: _mlflow(),
         versions.REDIS.tagged: _redis(),
         versions.PYTHON.tagged: _python(),
+        versions.PYTHON_GIT.tagged: _python(GIT),
         **_programs(),
         **_argo(),
         **{image.tagged: _tools("the chart's stand-in to run its program in") for image in STOOD_IN},

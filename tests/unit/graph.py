@@ -12,10 +12,12 @@ import pulumi
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 
+import apps.rules
 import cluster.rules
 import config
 import infra.rules
 import mlops.rules
+from apps import Apps, AppsArgs
 from cluster import Cluster, ClusterArgs
 from infra import Infra, InfraArgs
 from mlops import Platform, PlatformArgs
@@ -25,7 +27,7 @@ from tests.environments import complete
 # The SDK's mark of secret values.
 SECRET = "4dabf18193072939515e22adb298388d"
 STACK = "test"
-RULES = [infra.rules.check, cluster.rules.check, mlops.rules.check]
+RULES = [infra.rules.check, cluster.rules.check, mlops.rules.check, apps.rules.check]
 KUBECONFIG = """
 apiVersion: v1
 kind: Config
@@ -147,7 +149,9 @@ def record(tree: Mapping[str, Any], *, preview: bool = False, **texts: str) -> G
         asked = ClusterArgs.of(settings, machines)
         kubernetes = Cluster("cluster", asked) if asked else None
         offered = PlatformArgs.of(settings, machines, kubernetes)
-        outputs = StackOutputs.of(machines, kubernetes, Platform("platform", offered) if offered else None)
+        platform = Platform("platform", offered) if offered else None
+        wished = AppsArgs.of(settings, kubernetes, platform)
+        outputs = StackOutputs.of(machines, kubernetes, platform, Apps("apps", wished) if wished else None)
         outputs.export()
         values = {item.name: getattr(outputs, item.name) for item in fields(outputs)}
         pulumi.Output.all(**values).apply(known.update)

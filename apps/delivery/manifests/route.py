@@ -16,6 +16,16 @@ def _backend(settings: Settings, environment: Environment, weight: int) -> dict[
     }
 
 
+def _filters(way: Route) -> list[dict[str, Any]]:
+    """Browsers ask by HTTPS only, for a year; and whoever asks must pass the guard."""
+    strict = {"set": [{"name": "Strict-Transport-Security", "value": "max-age=31536000"}]}
+    filters: list[dict[str, Any]] = [{"type": "ResponseHeaderModifier", "responseHeaderModifier": strict}]
+    if way.guard is not None:
+        passed = {"group": "traefik.io", "kind": "Middleware", "name": way.guard}
+        filters.append({"type": "ExtensionRef", "extensionRef": passed})
+    return filters
+
+
 def route(settings: Settings, way: Route, canary: Environment | None) -> dict[str, Any]:
     """The HTTPRoute, in production's namespace. The canary's namespace must grant it the way to its Service."""
     production = settings.environments[-1]
@@ -35,6 +45,6 @@ def route(settings: Settings, way: Route, canary: Environment | None) -> dict[st
         "spec": {
             "parentRefs": [{**parent, **({} if way.listener is None else {"sectionName": way.listener})}],
             "hostnames": list(way.hostnames),
-            "rules": [{"backendRefs": backends}],
+            "rules": [{"filters": _filters(way), "backendRefs": backends}],
         },
     }

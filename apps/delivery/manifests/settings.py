@@ -55,11 +55,15 @@ class Route:
     hostnames: tuple[str, ...]
     canary_weight: int
     """Percent of production's requests that the canary answers."""
+    guard: str | None = None
+    """Traefik's Middleware in production's namespace that every request must pass; None: the server knows who asks."""
 
     def __post_init__(self) -> None:
         """Refuse a route that nobody finds, or that gives most requests to the canary."""
         name("gateway", self.gateway)
         name("gateway_namespace", self.gateway_namespace)
+        if self.guard is not None:
+            name("guard", self.guard)
         if not self.hostnames:
             raise ValueError("hostnames is empty: name the hosts of production")
         for host in self.hostnames:

@@ -122,8 +122,9 @@ def values(config: config.Platform, images: Images, webhook: str | None) -> dict
                 "application.resourceTrackingMethod": "annotation",
                 # An edge cluster shows Argo CD some kinds in some namespaces: what it refuses is not there.
                 "resource.respectRBAC": "normal",
-                "timeout.reconciliation": "60s",
-                "timeout.reconciliation.jitter": "10s",
+                # A revert is a commit: it takes effect when Git is asked the next time.
+                "timeout.reconciliation": "10s",
+                "timeout.reconciliation.jitter": "0s",
             },
             "rbac": {"policy.default": ""},
             "secret": {"createSecret": False},

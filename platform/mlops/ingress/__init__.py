@@ -91,6 +91,7 @@ class Ingress(pulumi.ComponentResource):
         port: int,
         parent: pulumi.Resource,
         *,
+        base: Base | None = None,
         guard: Guard | None = None,
         part: str = "",
         matches: Sequence[Mapping[str, Any]] = (gateway_api.EVERYTHING,),
@@ -99,8 +100,10 @@ class Ingress(pulumi.ComponentResource):
         """Lead the host name LABEL.DOMAIN to a service of a namespace; returns its URL.
 
         Without a guard, the service itself must refuse whoever it does not know. Several services may share a host:
-        each gets a `part` of the requests, those of its `matches`. More `filters` come after the guard.
+        each gets a `part` of the requests, those of its `matches`. More `filters` come after the guard. Another `base`
+        knows other namespaces.
         """
+        base = base or self._base
         host = self._base.config.host(label)
         filters = [*([gateway_api.middleware(guard.middleware)] if guard else []), *filters]
         name = f"{label}-{part}" if part else label
@@ -108,41 +111,42 @@ class Ingress(pulumi.ComponentResource):
             f"{space}-{name}-route",
             api_version=gateway_api.API_VERSION,
             kind="HTTPRoute",
-            metadata={"name": name, "namespace": self._base.spaces[space]},
-            spec=gateway_api.route(self._entrance(label), host, service, port, filters, matches=matches),
-            opts=self._base.under(parent),
+            metadata={"name": name, "namespace": base.spaces[space]},
+            spec=gateway_api.route(self.entrance(label), host, service, port, filters, matches=matches),
+            opts=base.under(parent),
         )
         return f"https://{host}"
 
-    def protect(self, name: str, space: str, parent: pulumi.Resource) -> Guard:
+    def protect(self, name: str, space: str, parent: pulumi.Resource, *, base: Base | None = None) -> Guard:
         """A guard for services of a namespace without accounts: a generated password, or single sign-on."""
+        base = base or self._base
         if self._sso is not None:
-            return Guard(self._middleware(name, space, guards.ask(self._sso, sso.ANSWERS), parent))
-        password = credentials.password(self._base, f"{space}-{name}-guard", parent)
+            return Guard(self._middleware(base, name, space, guards.ask(self._sso, sso.ANSWERS), parent))
+        password = credentials.password(base, f"{space}-{name}-guard", parent)
         data: dict[str, pulumi.Input[str]] = {"username": guards.USER, "password": password}
-        secret = credentials.secret(self._base, f"{name}-login", space, data, parent, type_=guards.BASIC)
-        return Guard(self._middleware(name, space, guards.basic(secret), parent), f"{space}/{name}-login")
+        secret = credentials.secret(base, f"{name}-login", space, data, parent, type_=guards.BASIC)
+        return Guard(self._middleware(base, name, space, guards.basic(secret), parent), f"{space}/{name}-login")
 
     def ask(self, name: str, space: str, address: pulumi.Input[str], parent: pulumi.Resource) -> Guard:
         """A guard that asks a URL inside the cluster about each request, for services that know whom they let in."""
-        return Guard(self._middleware(name, space, guards.ask(address), parent))
+        return Guard(self._middleware(self._base, name, space, guards.ask(address), parent))
 
     def _middleware(
-        self, name: str, space: str, spec: Mapping[str, Any], parent: pulumi.Resource
+        self, base: Base, name: str, space: str, spec: Mapping[str, Any], parent: pulumi.Resource
     ) -> pulumi.Output[str]:
         made = CustomResource(
             f"{space}-{name}-guard",
             api_version=guards.API_VERSION,
             kind="Middleware",
-            metadata={"name": name, "namespace": self._base.spaces[space]},
+            metadata={"name": name, "namespace": base.spaces[space]},
             spec=dict(spec),
             # Its chart brings the definition.
-            opts=self._base.under(parent, [self._release]),
+            opts=base.under(parent, [self._release]),
         )
         known: pulumi.Output[str] = made.id.apply(lambda _: name)
         return known
 
-    def _entrance(self, label: str) -> pulumi.Output[str]:
+    def entrance(self, label: str) -> pulumi.Output[str]:
         """The Gateway of a host name's routes: one for all, or each its own with ACME, which has no wildcards."""
         alone = isinstance(self._base.config.ingress.tls, Acme)
         name = f"{GATEWAY}-{label}" if alone else GATEWAY

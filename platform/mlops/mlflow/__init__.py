@@ -100,11 +100,25 @@ class Mlflow(pulumi.ComponentResource):
         url = args.ingress.route(NAME, NAME, NAME, PORT, self, guard=guard)
         # There the server offers addresses of the store itself, signed for its name inside the cluster, which no client
         # outside reaches; and it has no switch for that (3.17.2). Where it says nothing, artifacts go through it.
-        hidden = {"matches": [values.CAPABILITIES], "filters": [gateway_api.rewritten(values.NOWHERE)]}
-        args.ingress.route(NAME, NAME, NAME, PORT, self, guard=guard, part="capabilities", **hidden)
+        args.ingress.route(
+            NAME,
+            NAME,
+            NAME,
+            PORT,
+            self,
+            guard=guard,
+            part="capabilities",
+            matches=[values.CAPABILITIES],
+            filters=[gateway_api.rewritten(values.NOWHERE)],
+        )
         login = Login(url, ADMIN, f"{NAME}/{values.ACCOUNTS}", ADMIN)
         self.service = services.Service(NAME, url, login, health="/health")
         self.register_outputs({})
+
+    @property
+    def password(self) -> pulumi.Output[str]:
+        """Of the user of pipelines; a secret."""
+        return self._passwords[CLIENT]
 
     def client(self, space: str) -> pulumi.Output[str]:
         """A Secret of a namespace with the settings that a client of MLflow there reads from its environment."""

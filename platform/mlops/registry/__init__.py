@@ -106,20 +106,20 @@ class Registry(pulumi.ComponentResource):
         self.service = self._routes(args)
         self.register_outputs({})
 
-    def pull_secret(self, space: str) -> pulumi.Output[str]:
-        """A Secret of a namespace with which its pods pull images, and can do nothing else."""
-        return self._login(PULL, space)
+    def pull_secret(self, base: Base, space: str) -> pulumi.Output[str]:
+        """A Secret of a namespace of `base` with which its pods pull images, and can do nothing else."""
+        return self._login(PULL, base, space)
 
-    def push_secret(self, space: str) -> pulumi.Output[str]:
-        """A Secret of a namespace with which its builds push."""
-        return self._login(PUSH, space)
+    def push_secret(self, base: Base, space: str) -> pulumi.Output[str]:
+        """A Secret of a namespace of `base` with which its builds push."""
+        return self._login(PUSH, base, space)
 
-    def _login(self, user: str, space: str) -> pulumi.Output[str]:
+    def _login(self, user: str, base: Base, space: str) -> pulumi.Output[str]:
         hosts = [host for host in spec.hosts(self.host) if not host.endswith(".local")]
         text = self._passwords[user].result.apply(lambda password: spec.docker_config(hosts, user, password))
         data = {".dockerconfigjson": text}
         name, kind = f"registry-{user}", "kubernetes.io/dockerconfigjson"
-        return credentials.secret(self._base, name, space, data, self, type_=kind)
+        return credentials.secret(base, name, space, data, self, type_=kind)
 
     def _metadata(self, name: str) -> dict[str, Any]:
         return {"name": name, "namespace": self._base.spaces[NAME]}

@@ -9,18 +9,19 @@ import ctypes
 import hmac
 import json
 import sys
+import threading
 import time
 from http import HTTPStatus
 from typing import Any
 
-from rehearsal.programs.argo import web
+from rehearsal.programs.argo import applications, web
 from rehearsal.programs.argo.web import Answer, Request
 from rehearsal.programs.kube import ARGO, Api, core, custom, own_space, say
 
 SECRET = "argocd-secret"  # noqa: S105  the name of a Secret
 ADMIN = "admin"
 SECONDS = 24 * 3600
-PAGE = "<!doctype html><title>Argo CD</title><p>The rehearsal's stand-in: it knows who asks, and deploys nothing.</p>\n"
+PAGE = "<!doctype html><title>Argo CD</title><p>The rehearsal's stand-in, which has no pages.</p>\n"
 KINDS = {"applications": "applications", "projects": "appprojects"}
 OPEN = {"/healthz": "ok\n", "/api/version": {"Version": "stand-in"}}
 Object = dict[str, Any]
@@ -110,6 +111,8 @@ def main(part: str, arguments: list[str]) -> None:
     first, *others = ports(arguments)
     for port in others:
         web.serve(port, page, wait=False)
+    if part == "argocd-application-controller":
+        threading.Thread(target=applications.run, daemon=True).start()
     web.serve(first, handle if part == "argocd-server" else page)
 
 

@@ -1,0 +1,1 @@
+"""Programs of the Git server, carried into its pod as text."""

@@ -1,0 +1,54 @@
+"""What must hold between the applications and the rest, checked before anything is created.
+
+Each rule is a pure function from the environment to problems; none of them raises.
+"""
+
+from collections.abc import Iterator
+
+import config
+from apps import inventory
+from config import Environment, Problem
+from mlops import inventory as platform_inventory
+
+OWNED = ("kube-", "leasehold-", "default")
+"""Beginnings of namespaces in which nobody else makes anything."""
+
+
+def check(environment: Environment) -> Iterator[Problem]:
+    """Every rule of this layer."""
+    apps, platform = environment.apps, environment.platform
+    if apps is None:
+        return
+    if platform is None:
+        yield Problem("platform", "(missing)", "applications need it", "add it, or leave apps out")
+        return
+    yield from _needs(platform)
+    yield from _names(apps, platform)
+
+
+def _needs(platform: config.Platform) -> Iterator[Problem]:
+    """What a release goes through."""
+    wanted = {
+        "mlflow.enabled": platform.mlflow.enabled,
+        "registry.enabled": platform.registry.enabled,
+        "argo.cd": platform.argo.cd,
+        "argo.workflows": platform.argo.workflows,
+    }
+    for key, on in wanted.items():
+        if not on:
+            yield Problem(f"platform.{key}", "false", "applications need it", "turn it on, or leave apps out")
+
+
+def _names(apps: config.Apps, platform: config.Platform) -> Iterator[Problem]:
+    taken = {space.name for space in platform_inventory.spaces(platform)} | {inventory.DELIVERY}
+    for name, target in apps.environments.items():
+        key = f"apps.environments.{name}"
+        if name in taken or name.startswith(OWNED):
+            yield Problem(key, name, "is another's namespace", "give it another name")
+        if target.most is not None and target.most < target.replicas:
+            yield Problem(f"{key}.most", str(target.most), f"is less than replicas, {target.replicas}", "raise it")
+    ports = [t.node_port for t in apps.environments.values() if t.node_port] + [platform.registry.node_port]
+    for name, target in apps.environments.items():
+        if target.node_port and ports.count(target.node_port) > 1:
+            key = f"apps.environments.{name}.node_port"
+            yield Problem(key, str(target.node_port), "is another's port", "give it a port of its own")

@@ -1,0 +1,81 @@
+"""What the steps of `apps/delivery` are told, from the configuration. Pure."""
+
+from dataclasses import dataclass
+
+import config
+from apps import ports
+from apps.delivery import manifests
+from apps.delivery.releases import Policy
+from apps.delivery.repository import Login, Remote
+from apps.delivery.steps import Address, Mlflow, Settings, Waiting
+from apps.environments.spec import APPLICATION
+from apps.git import spec as git
+from mlops.mlflow import ADDRESS
+from mlops.mlflow.values import CLIENT
+
+TOKENS = "/run/tokens"
+"""Folder of the steps' passwords, each a file."""
+GIT_TOKEN, MLFLOW_TOKEN = "git", "mlflow"
+START_SECONDS = 120
+"""So long may a pod take until it serves."""
+ROLLOUT_SECONDS = 600
+PULL = "registry-pull"
+"""Secret with the login by which pods pull."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the configuration does not say."""
+
+    image: str
+    """REGISTRY/NAME of the model's images, as nodes pull them."""
+    gateway: str
+    """The Gateway of production's host name."""
+    gateway_space: str
+    listener: str
+    hostname: str
+    guard: str
+    """Name of what production's requests must pass."""
+
+
+def _login(user: str, file: str) -> Login:
+    return Login(user, f"{TOKENS}/{file}")
+
+
+def _environment(name: str, target: config.Target) -> manifests.Environment:
+    quantities = manifests.Quantities(target.cpu, target.memory)
+    limits = manifests.Quantities(str(LIMIT_CPU), target.memory)
+    return manifests.Environment(name, name, None if target.most else target.replicas, quantities, limits)
+
+
+LIMIT_CPU = 2
+"""Cores that a pod of a model may use while nobody else needs them."""
+
+
+def of(apps: config.Apps, facts: Facts) -> Settings:
+    """All of them; ValueError where they contradict each other."""
+    names = list(apps.environments)
+    return Settings(
+        repository=Remote(git.url(git.RELEASES), login=_login(git.STEPS, GIT_TOKEN), unencrypted=True),
+        policy=Policy(apps.releases.promotion),
+        manifests=manifests.Settings(
+            application=APPLICATION,
+            image=facts.image,
+            pull_secrets=(PULL,),
+            service_port=ports.SERVICE,
+            start_seconds=START_SECONDS,
+            environments=tuple(_environment(name, target) for name, target in apps.environments.items()),
+            route=manifests.Route(
+                facts.gateway,
+                facts.gateway_space,
+                facts.listener,
+                (facts.hostname,),
+                apps.releases.canary_weight,
+                facts.guard,
+            ),
+        ),
+        addresses=tuple(Address(name, f"http://{APPLICATION}.{name}.svc:{ports.SERVICE}") for name in names),
+        waiting=Waiting(seconds=ROLLOUT_SECONDS, interval=1, answers=10),
+        mlflow=Mlflow(ADDRESS, apps.model, _login(CLIENT, MLFLOW_TOKEN), None),
+        work=None,
+    )
