@@ -37,7 +37,7 @@ class Apps(Model):
 
     model: ModelName = Field("GourmetGramFood11Model", description="name of the registered model in MLflow")
     environments: dict[Name, Target] = Field(
-        {"staging": Target(), "canary": Target(), "production": Target(replicas=2)},
+        {"staging": Target(), "canary": Target(replicas=2), "production": Target(replicas=2)},
         min_length=2,
         description="name to an environment and namespace: the gate's first, production last",
     )
