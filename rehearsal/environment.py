@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 import config
+from apps import rules as apps_rules
 from cluster import rules as cluster_rules
 from config import PROJECT, Problem
 from infra import rules
@@ -81,7 +82,7 @@ class EnvironmentFile:
         """
         tree = {**self.tree, **(extra or {})}
         known = {name: value for name, value in tree.items() if name in config.Environment.model_fields}
-        checks = [rules.check, cluster_rules.check, platform_rules.check]
+        checks = [rules.check, cluster_rules.check, platform_rules.check, apps_rules.check]
         return [*self.duplicates(), *config.validate(known, checks)[1]]
 
     def duplicates(self) -> Iterator[Problem]:

@@ -10,15 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import config
-from cluster import rules as cluster_rules
-from infra import rules
-from mlops import rules as platform_rules
 from tests.environments import DELETE, changed, complete, dev, existing, hosts, two_sites
+from tests.unit.graph import RULES
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "invalid_environments.yaml").read_text())
-
-
-RULES = [rules.check, cluster_rules.check, platform_rules.check]
 
 
 def problems(tree: dict[str, Any]) -> list[str]:
