@@ -1,0 +1,167 @@
+"""The applications' layer: what Pulumi makes, what it leaves to Git, and where nothing is secret."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import config
+from apps import inventory, package, steps
+from apps.delivery.steps.settings import Settings, read_settings
+from apps.environments import spec
+from apps.git import spec as git
+from tests.environments import changed, dev, existing
+from tests.unit import graph, platforms
+
+CORE = "kubernetes:core/v1:"
+CONFIG, SECRET = f"{CORE}ConfigMap", f"{CORE}Secret"
+APPLICATION, PROJECT = "kubernetes:argoproj.io/v1alpha1:Application", "kubernetes:argoproj.io/v1alpha1:AppProject"
+ROUTE = "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
+WORKLOADS = ("kubernetes:apps/v1:Deployment", "kubernetes:apps/v1:StatefulSet", "kubernetes:batch/v1:Job")
+NAMES = tuple(dev()["apps"]["environments"])
+
+
+def recorded(**changes: Any) -> graph.Graph:
+    tree = {**existing(), "platform": dev()["platform"], "apps": dev()["apps"]}
+    return graph.record(changed(tree, changes), preview=False, **platforms.TEXTS)
+
+
+@cache
+def shipped() -> graph.Graph:
+    return recorded()
+
+
+def objects(found: graph.Graph, type_: str, space: str) -> dict[str, Mapping[str, Any]]:
+    """Objects of a namespace, by their names in the cluster."""
+    items = [graph.unwrapped(resource.inputs) for resource in found.of(type_).values()]
+    return {item["metadata"]["name"]: item for item in items if item["metadata"].get("namespace") == space}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pulumi_makes_the_place_and_git_says_what_runs_in_it(name: str) -> None:
+    """What Pulumi made, an `up` would set back after each promotion."""
+    found = shipped()
+    for kind in WORKLOADS:
+        assert objects(found, kind, name) == {}
+    assert set(objects(found, f"{CORE}Service", name)) == {spec.APPLICATION}
+    assert set(objects(found, "kubernetes:policy/v1:PodDisruptionBudget", name)) == {spec.APPLICATION}
+    [application] = [item for key, item in objects(found, APPLICATION, "argocd").items() if key == name]
+    assert application["spec"]["source"]["path"] == f"environments/{name}"
+    automated = application["spec"]["syncPolicy"]["automated"]
+    assert automated == {"prune": True, "selfHeal": True, "allowEmpty": True}
+
+
+def test_the_route_of_production_is_in_git_and_the_others_are_the_stacks() -> None:
+    """The canary's share changes with its release; two owners of one route would fight."""
+    found = shipped()
+    assert {name: len(objects(found, ROUTE, name)) for name in NAMES} == {**dict.fromkeys(NAMES, 1), NAMES[-1]: 0}
+
+
+def test_argo_cd_may_make_two_kinds_of_objects_in_the_environments_and_nothing_else() -> None:
+    """Whoever may write to the releases repository must not get another namespace, or a role, by it."""
+    [project] = [
+        graph.unwrapped(item.inputs) for item in shipped().of(PROJECT).values() if item.name == "environments-project"
+    ]
+    assert project["spec"]["clusterResourceWhitelist"] == []
+    kinds = {entry["kind"] for entry in project["spec"]["namespaceResourceWhitelist"]}
+    assert kinds == {"Deployment", "HTTPRoute"}
+    assert {entry["namespace"] for entry in project["spec"]["destinations"]} == set(NAMES)
+    assert project["spec"]["sourceRepos"] == [git.url(git.RELEASES)]
+
+
+def test_only_the_stated_flows_reach_an_environment_and_none_leads_into_the_world() -> None:
+    """A model that is taken over should find nobody."""
+    tree = config.Apps.model_validate(dev()["apps"])
+    for flow in inventory.flows(tree):
+        assert flow.target in {*NAMES, inventory.DELIVERY}, flow
+        assert flow.source not in NAMES, flow
+
+
+def test_what_steps_are_told_is_read_by_them_and_no_secret_is_in_it() -> None:
+    """It is a ConfigMap and an output, which many may read."""
+    found = shipped()
+    text = objects(found, CONFIG, "workflows")[steps.SETTINGS]["data"]["settings.json"]
+    told = read_settings(text, "settings.json")
+    assert isinstance(told, Settings)
+    assert told.manifests.names == NAMES
+    assert "password-" not in text
+    assert found.outputs["delivery"] == text
+    assert "delivery" not in found.secret_outputs
+
+
+def test_passwords_are_secrets_and_each_account_has_its_own() -> None:
+    """Argo CD's must not open what only steps may write."""
+    found = shipped()
+    accounts = objects(found, SECRET, inventory.DELIVERY)["git-accounts"]["stringData"]
+    assert set(accounts) == {git.PEOPLE, git.STEPS, git.ARGO_CD}
+    assert len(set(accounts.values())) == len(accounts)
+    for resource in found.of(SECRET).values():
+        for key, value in resource.inputs.get("stringData", {}).items():
+            assert graph.is_secret(value) or graph.is_secret(resource.inputs["stringData"]), (resource.name, key)
+    reading = [who for who, right in git.rights()[git.RELEASES]["rights"].items() if right == "read"]
+    assert reading == [git.ARGO_CD]
+
+
+def test_the_volume_of_the_releases_is_protected() -> None:
+    """It is what ran, and the evidence."""
+    claim = shipped().one(f"{CORE}PersistentVolumeClaim", "git-data")
+    assert claim.request.protect
+
+
+def test_an_autoscaler_owns_the_replicas_where_there_is_one() -> None:
+    """Git would set them back with each look otherwise."""
+    found = recorded(**{f"apps.environments.{NAMES[-1]}.most": 5})
+    [scaler] = objects(found, "kubernetes:autoscaling/v2:HorizontalPodAutoscaler", NAMES[-1]).values()
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (2, 5)
+    told = read_settings(objects(found, CONFIG, "workflows")[steps.SETTINGS]["data"]["settings.json"], "x")
+    by_name = {each.name: each for each in told.manifests.environments}
+    assert by_name[NAMES[-1]].replicas is None
+    assert by_name[NAMES[0]].replicas == 1
+
+
+def test_two_environments_are_enough_and_have_no_canary() -> None:
+    """A team without canary leaves it out."""
+    kept = {name: dev()["apps"]["environments"][name] for name in (NAMES[0], NAMES[-1])}
+    found = recorded(apps={**dev()["apps"], "environments": kept})
+    assert found.of("kubernetes:gateway.networking.k8s.io/v1beta1:ReferenceGrant") == {}
+    assert set(objects(found, APPLICATION, "argocd")) == {NAMES[0], NAMES[-1]}
+
+
+def test_without_applications_no_resource_of_theirs_is_made() -> None:
+    """Whoever wants the platform alone pays for nothing more."""
+    names = {resource.type for resource in platforms.recorded("shipped").resources.values()}
+    assert not any(name.startswith("leasehold:apps:") for name in names)
+
+
+def test_the_package_of_steps_is_equal_for_equal_sources_and_runs_as_it_is(tmp_path: Path) -> None:
+    """Another name for the same program would be a change at each `up`; and pods have nothing but Python."""
+    content = package.archive()
+    assert content == package.archive()
+    file = tmp_path / package.ARCHIVE
+    file.write_bytes(content)
+    assert "delivery/__main__.py" in zipfile.ZipFile(file).namelist()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            f"import sys, runpy; sys.path.insert(0, {str(file)!r}); sys.argv=['d', '--help']; "
+            "runpy.run_module('delivery', run_name='__main__')",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "revert" in done.stdout
+
+
+def test_a_package_fits_into_a_configmap() -> None:
+    """The API takes 1 MiB, and base64 adds a third."""
+    assert len(package.archive()) < 512 * 1024
