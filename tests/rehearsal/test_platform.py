@@ -15,6 +15,7 @@ from tests.rehearsal.stack import Run
 BEHIND: Mapping[str, str] = {
     "alertmanager": "/api/v2/status",
     "argocd": "/api/v1/applications",
+    "git": "/releases.git/info/refs?service=git-upload-pack",
     "grafana": "/api/org",
     "minio": "/api/v1/buckets",
     "mlflow": "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
@@ -23,7 +24,7 @@ BEHIND: Mapping[str, str] = {
     "s3": "/",
     "workflows": "/api/v1/workflows/workflows",
 }
-"""Service to a path that shows something of what it holds."""
+"""Service to a path that shows something of what it holds. Environments hold nothing yet: test_platform_apps.py."""
 GENERATED = re.compile(r"[A-Za-z0-9]{32,}")
 """What a generated password, key or token looks like."""
 
@@ -80,7 +81,8 @@ def test_a_second_up_upgrades_no_release(second: Second) -> None:
 def test_every_output_is_there(platform: Platform) -> None:
     """Other teams read them by name."""
     assert {item.name for item in fields(StackOutputs)} == set(platform.outputs)
-    assert set(platform.outputs["endpoints"]) == set(platform.outputs["health"]) == set(BEHIND)
+    services = {*BEHIND, *platform.outputs["environments"]}
+    assert set(platform.outputs["endpoints"]) == set(platform.outputs["health"]) == services
 
 
 @pytest.mark.parametrize("service", sorted(BEHIND))

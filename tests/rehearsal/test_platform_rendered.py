@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 import versions
-from mlops import inventory
 from rehearsal.kubernetes import build
 from rehearsal.paths import PROJECT
 from tests import workloads
@@ -86,7 +85,7 @@ def test_every_image_of_the_catalogue_is_used() -> None:
 
 def test_the_quotas_hold_every_pod(form: str) -> None:
     """Also while pods are replaced and Jobs run beside them: else an upgrade would stop half way."""
-    spaces = {space.name: space for space in inventory.spaces(platforms.platform(form))}
+    spaces = {space.name: space for space in platforms.spaces(form)}
     short = []
     for name, asked in workloads.sums(pods(form)).items():
         room = spaces[name]

@@ -5,6 +5,10 @@ from functools import cache
 from typing import Any
 
 import config
+from apps import inventory as apps_inventory
+from mlops import inventory
+from mlops.flows import Flow
+from mlops.spaces import Space
 from tests.environments import changed, complete, dev, existing
 from tests.unit import graph
 
@@ -15,6 +19,7 @@ TARGET = {"address": "edge.example.org:9100"}
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "shipped": {},
+    "apps": {"apps": dev()["apps"]},
     "small": {"platform.profile": "small"},
     "full": {
         "platform.postgres.instances": 3,
@@ -70,3 +75,15 @@ def platform(form: str) -> config.Platform:
 def recorded(form: str) -> graph.Graph:
     """Every registration of a form."""
     return graph.record(tree(form), preview=False, **TEXTS)
+
+
+def spaces(form: str) -> tuple[Space, ...]:
+    """The namespaces of a form."""
+    apps = environment(form).apps
+    return (*inventory.spaces(platform(form)), *(apps_inventory.spaces(apps) if apps else ()))
+
+
+def more_flows(form: str) -> tuple[Flow, ...]:
+    """The flows that the applications of a form have beside those of the platform."""
+    apps = environment(form).apps
+    return apps_inventory.flows(apps) if apps else ()
