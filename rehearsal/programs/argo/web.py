@@ -54,7 +54,9 @@ def _handler(handle: Handle) -> type[BaseHTTPRequestHandler]:
         timeout = 60
 
         def answer(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
+            written = str(self.headers.get("Content-Length") or 0)
+            # What says nothing of its length is not read: it could be without end.
+            size = int(written) if written.isdecimal() and not self.headers.get("Transfer-Encoding") else LIMIT + 1
             if size > LIMIT:
                 answer = Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large\n")
                 self.close_connection = True

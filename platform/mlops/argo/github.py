@@ -1,0 +1,158 @@
+"""What GitHub tells of a repository: each commit that a branch gets starts one workflow.
+
+GitHub signs what it sends with a secret that both know. No account at GitHub is needed, so whoever owns the repository
+enters the webhook there: its URL, the secret, the content type application/json, and pushes only.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from mlops import credentials
+from mlops.argo.accounts import SPACE, TRIGGER
+from mlops.argo.events import API_VERSION, BUS, NAME, PORT, SOURCE, Events, template
+from mlops.base import Base
+from mlops.flows import Flow
+from mlops.ingress import Ingress
+from mlops.services import Login
+
+OBJECT = "github"
+"""Name of the source and of the sensor, and path of the webhook."""
+LABEL = "hooks"
+"""Of the host name."""
+PUSH = "push"
+PATH = f"/{OBJECT}"
+SERVICE = f"{OBJECT}-eventsource-svc"
+"""Argo Events chooses the Service's name."""
+SECRET, KEY = "github-webhook", "secret"
+LARGEST = 2 << 20
+"""Bytes of an event. GitHub tells of many commits at once, with the names of their files."""
+SHOWN = 12
+"""Digits of a commit in the name of its workflow."""
+COMMIT = "^([0-9a-f]{40}|[0-9a-f]{64})$"
+MATCH = {"path": {"type": "Exact", "value": PATH}, "method": "POST"}
+"""The one request that is led to it."""
+FLOWS: tuple[Flow, ...] = (Flow("ingress", NAME, (PORT,), "GitHub tells of commits; it signs what it sends"),)
+
+
+def source(secret: pulumi.Input[str], repository: str) -> dict[str, Any]:
+    """The spec of the source. Argo Events wants a repository, though it asks GitHub for nothing without a token."""
+    owner, _, name = repository.partition("/")
+    if not owner or not name or "/" in name:
+        raise ValueError(f"GitHub repository {repository!r}: write it as owner/name")
+    return {
+        "eventBusName": BUS,
+        "template": template(SOURCE),
+        "service": {"ports": [{"name": OBJECT, "port": PORT, "targetPort": PORT}]},
+        "github": {
+            PUSH: {
+                "webhook": {"endpoint": PATH, "method": "POST", "port": str(PORT), "maxPayloadSize": LARGEST},
+                "webhookSecret": {"name": secret, "key": KEY},
+                "repositories": [{"owner": owner, "names": [name]}],
+                "events": [PUSH],
+                "contentType": "json",
+            }
+        },
+    }
+
+
+def filters(repository: str, branch: str) -> list[dict[str, Any]]:
+    """What an event must say. Values are regular expressions, which would find a part, too: hence the two ends."""
+
+    def equal(path: str, text: str) -> dict[str, Any]:
+        return {"path": path, "type": "string", "value": [f"^{re.escape(text)}$"]}
+
+    return [
+        # Argo Events puts GitHub's header into the body.
+        equal("body.X-GitHub-Event", PUSH),
+        equal("body.repository.full_name", repository),
+        equal("body.ref", f"refs/heads/{branch}"),
+        # A branch that is deleted has no commit, but zeros.
+        {"path": "body.deleted", "type": "bool", "value": ["false"]},
+        {"path": "body.after", "type": "string", "value": [COMMIT]},
+        {"path": "body.after", "type": "string", "comparator": "!=", "value": ["^0+$"]},
+    ]
+
+
+def sensor(repository: str, branch: str, workflow: str, parameter: str, space: pulumi.Input[str]) -> dict[str, Any]:
+    """The spec of the sensor: a commit is the parameter of a workflow by a template, and names it.
+
+    What is told twice meets the workflow of the first time, and starts nothing.
+    """
+    made = {
+        "apiVersion": API_VERSION,
+        "kind": "Workflow",
+        "metadata": {"name": "", "namespace": space, "labels": {"leasehold/event": PUSH}},
+        "spec": {
+            "workflowTemplateRef": {"name": workflow},
+            "arguments": {"parameters": [{"name": parameter, "value": ""}]},
+        },
+    }
+    named = f"{workflow}-{{{{ substr 0 {SHOWN} .Input.body.after }}}}"
+    parameters = [
+        {"src": {"dependencyName": PUSH, "dataTemplate": named}, "dest": "metadata.name"},
+        {"src": {"dependencyName": PUSH, "dataKey": "body.after"}, "dest": "spec.arguments.parameters.0.value"},
+    ]
+    dependency = {
+        "name": PUSH,
+        "eventSourceName": OBJECT,
+        "eventName": PUSH,
+        "filters": {"data": filters(repository, branch)},
+    }
+    return {
+        "eventBusName": BUS,
+        "template": template(TRIGGER),
+        "dependencies": [dependency],
+        "triggers": [
+            {
+                "template": {
+                    "name": workflow,
+                    "k8s": {"operation": "create", "source": {"resource": made}, "parameters": parameters},
+                },
+                # Further commits wait in the bus.
+                "rateLimit": {"unit": "Minute", "requestsPerUnit": 10},
+                # A commit is not lost while the API is away for a minute. At most once, nothing would be tried again.
+                "atLeastOnce": True,
+                "retryStrategy": {"steps": 5, "duration": "5s", "factor": 2},
+            }
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class GitHubArgs:
+    """What is told, and what it starts."""
+
+    base: Base
+    events: Events
+    ingress: Ingress
+    repository: str
+    """As owner/name."""
+    branch: str
+    workflow: str
+    """WorkflowTemplate of the namespace of workflows."""
+    parameter: str
+    """Its parameter that the commit becomes."""
+
+
+class GitHub(pulumi.ComponentResource):
+    """The webhook of one repository, and the sensor of one branch."""
+
+    login: Login
+    """What is entered at GitHub: the URL, and where the secret is."""
+
+    def __init__(self, name: str, args: GitHubArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Listen; `opts` gives the provider."""
+        super().__init__("leasehold:platform:GitHub", name, None, opts)
+        base, events = args.base, args.events
+        known = f"{SECRET}-{base.config.rotation}"
+        word = credentials.password(base, f"{NAME}-{SECRET}", self)
+        secret = credentials.secret(base, known, NAME, {KEY: word}, self)
+        events.add("EventSource", OBJECT, source(secret, args.repository), self)
+        listening = sensor(args.repository, args.branch, args.workflow, args.parameter, base.spaces[SPACE])
+        events.add("Sensor", OBJECT, listening, self)
+        url = args.ingress.route(LABEL, NAME, SERVICE, PORT, self, matches=[MATCH])
+        self.login = Login(f"{url}{PATH}", OBJECT, f"{NAME}/{known}", KEY)
+        self.register_outputs({})
