@@ -1,6 +1,8 @@
 """What stands in for Argo, before a real API server: its charts' objects are taken, and an event becomes a workflow."""
 
 import base64
+import hashlib
+import hmac
 import json
 import subprocess
 import threading
@@ -15,13 +17,14 @@ import bcrypt
 import pytest
 import yaml
 
-from mlops.argo import bus, cd, events, workflows
+from mlops.argo import bus, cd, events, github, workflows
 from rehearsal.kubernetes import build
 from rehearsal.kubernetes.charts import CHARTS
 from rehearsal.programs import kube
 from rehearsal.programs.argo import cd as argocd
 from rehearsal.programs.argo import events as stand_in
-from rehearsal.programs.argo import server, web
+from rehearsal.programs.argo import hooks, sensors, server, web
+from rehearsal.programs.argo.counters import metrics
 from rehearsal.programs.argo.web import Request
 from tests.rehearsal import api_server
 from tests.rehearsal.cluster import Kubectl, until
@@ -29,6 +32,7 @@ from tests.unit import platforms
 
 RELEASES = {"argocd": cd, "argo-workflows": workflows, "argo-events": events}
 TOKEN, OTHER = "token-of-alerts", "token-of-deployments"
+WORD, REPOSITORY, COMMIT = "word-of-github", "team/model", "3f2a9c1b77de" + "0" * 28
 
 
 def rendered(release: str, folder: Path) -> list[dict[str, Any]]:
@@ -74,36 +78,86 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         yield found
 
 
+class Wires:
+    """A source and its sensor, as the controller would start them, each at a port of this computer."""
+
+    def __init__(self, kubectl: Kubectl, secrets: Path, port: int) -> None:
+        self.kubectl, self.secrets, self.port = kubectl, secrets, port
+
+    def start(self, source: dict[str, Any], sensor: dict[str, Any]) -> None:
+        stand_in.reconcile(kube.Api(), "argo-events", "image", {})
+        deployment = f"{source['metadata']['name']}-eventsource"
+        [container] = self.kubectl.get("deployment", deployment, "-n", "argo-events")["spec"]["template"]["spec"][
+            "containers"
+        ]
+        told = {entry["name"]: entry["value"] for entry in container["env"]}["TARGETS"]
+        more = {"secrets": self.secrets, "send": lambda _, body: hooks.post(f"http://127.0.0.1:{self.port}/", body)}
+        threading.Thread(target=hooks.source, args=(source, json.loads(told)), kwargs=more, daemon=True).start()
+        threading.Thread(target=sensors.sensor, args=(sensor, self.port), daemon=True).start()
+
+
 @pytest.fixture(scope="module")
-def webhook(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The webhook and its sensor, as the controller would start them; returns the webhook's URL."""
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pods of sources have mounted."""
+    folder = tmp_path_factory.mktemp("secrets")
+    for name, value in (("tokens/alerts", TOKEN), ("tokens/deployments", OTHER), (f"github/{github.KEY}", WORD)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(value)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def webhook(kubectl: Kubectl, secrets: Path) -> str:
+    """The webhook and its sensor; returns the webhook's URL."""
     sensor = events.sensor("alerts", "log-analysis", "alerts", "workflows")
     made = [custom("EventSource", "webhook", events.source("tokens")), custom("Sensor", "log-analysis", sensor)]
     kubectl.apply(text(custom("EventBus", "default", bus.event_bus("nats://bus", "bus")), *made))
-    secrets = tmp_path_factory.mktemp("secrets")
-    (secrets / "tokens").mkdir()
-    (secrets / "tokens" / "alerts").write_text(TOKEN)
-    (secrets / "tokens" / "deployments").write_text(OTHER)
-    post = stand_in.post
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stand_in, "SECRETS", secrets)
-        stand_in.reconcile(kube.Api(), "argo-events", "image", {})
-        pods = kubectl.get("deployment", "webhook-eventsource", "-n", "argo-events")["spec"]["template"]["spec"]
-        environment = {entry["name"]: entry["value"] for entry in pods["containers"][0]["env"]}
-        patch.setattr(stand_in, "post", lambda _, body: post(f"http://127.0.0.1:{stand_in.TAKING}/", body))
-        patch.setenv("TARGETS", environment["TARGETS"])
-        for role, item in ((stand_in.source, made[0]), (stand_in.sensor, made[1])):
-            threading.Thread(target=role, args=(item,), daemon=True).start()
-        url = f"http://127.0.0.1:{events.PORT}"
-        until("the webhook", lambda: posted(f"{url}/nothing", "") == HTTPStatus.NOT_FOUND, 20)
-        yield url
+    Wires(kubectl, secrets, hooks.TAKING).start(made[0], made[1])
+    url = f"http://127.0.0.1:{events.PORT}"
+    until("the webhook", lambda: posted(f"{url}/nothing", "") == HTTPStatus.NOT_FOUND, 20)
+    return url
+
+
+@pytest.fixture(scope="module")
+def pushes(kubectl: Kubectl, secrets: Path) -> str:
+    """GitHub's webhook and its sensor; returns the webhook's URL."""
+    sensor = github.sensor(REPOSITORY, "main", "pipeline", "revision", "workflows")
+    made = [custom("EventSource", "github", github.source("github", REPOSITORY)), custom("Sensor", "github", sensor)]
+    # Before a strict server: each field is one of the real definitions, as far as ours have them.
+    kubectl.run("apply", "--server-side", "--validate=strict", "-f", "-", stdin=text(*made))
+    # Both sources listen at the same port, each in a pod of its own; here they are on one computer.
+    local = json.loads(json.dumps(made[0]))
+    local["spec"]["github"][github.PUSH]["webhook"]["port"] = str(events.PORT + 1)
+    Wires(kubectl, secrets, hooks.TAKING + 1).start(local, made[1])
+    url = f"http://127.0.0.1:{events.PORT + 1}"
+    until("the webhook of GitHub", lambda: posted(f"{url}/nothing", "") == HTTPStatus.NOT_FOUND, 20)
+    return f"{url}{github.PATH}"
+
+
+def pushed(url: str, signature: str | None, commit: str = COMMIT, branch: str = "main", delivery: str = "1") -> int:
+    """Status of a delivery by GitHub; None signs it as GitHub would."""
+    said = {"ref": f"refs/heads/{branch}", "after": commit, "deleted": False, "repository": {"full_name": REPOSITORY}}
+    body = json.dumps(said).encode()
+    right = f"sha256={hmac.new(WORD.encode(), body, hashlib.sha256).hexdigest()}"
+    headers = {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": delivery,
+        "X-Hub-Signature-256": right if signature is None else signature,
+    }
+    return sent(urllib.request.Request(url, body, headers))  # noqa: S310  our own
 
 
 def posted(url: str, token: str) -> int:
     """Status of an event."""
     headers = {"Authorization": f"Bearer {token}"}
+    return sent(urllib.request.Request(url, b'{"alerts": []}', headers))  # noqa: S310  our own
+
+
+def sent(request: urllib.request.Request) -> int:
+    """Status of a request; 0 where nobody listens."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, b'{"alerts": []}', headers), timeout=30) as answer:  # noqa: S310  our own
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  our own
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -136,12 +190,41 @@ def test_an_event_without_its_token_starts_nothing(kubectl: Kubectl, webhook: st
 
 
 def test_an_event_with_its_token_starts_one_workflow_with_its_body(kubectl: Kubectl, webhook: str) -> None:
-    """Accepted means that it is started."""
-    before = len(started(kubectl))
+    """Accepted means that it waits for its turn."""
+    before = {item["metadata"]["name"] for item in started(kubectl)}
     assert posted(f"{webhook}/alerts", TOKEN) == HTTPStatus.OK
-    [*_, made] = sorted(started(kubectl), key=lambda item: str(item["metadata"]["creationTimestamp"]))
-    assert len(started(kubectl)) == before + 1
+    until("the workflow", lambda: len(started(kubectl)) > len(before), 20)
+    [made] = [item for item in started(kubectl) if item["metadata"]["name"] not in before]
     assert json.loads(made["spec"]["arguments"]["parameters"][0]["value"]) == {"alerts": []}
+
+
+def commits(kubectl: Kubectl) -> list[str]:
+    """What the workflows that GitHub started are called."""
+    return [item["metadata"]["name"] for item in started(kubectl) if item["metadata"]["name"].startswith("pipeline-")]
+
+
+def test_a_push_that_github_did_not_sign_starts_nothing(kubectl: Kubectl, pushes: str) -> None:
+    """Whoever knows the address could start what may release."""
+    forged = f"sha256={hmac.new(b'other', b'{}', hashlib.sha256).hexdigest()}"
+    assert [pushed(pushes, one) for one in ("", forged)] == [HTTPStatus.BAD_REQUEST] * 2
+    # One that is signed comes after them, and is the only one.
+    assert pushed(pushes, None, "a" * 40) == HTTPStatus.OK
+    until("the workflow", lambda: commits(kubectl) == ["pipeline-aaaaaaaaaaaa"], 20)
+
+
+def test_a_push_to_the_branch_starts_one_workflow_however_often_it_is_told(kubectl: Kubectl, pushes: str) -> None:
+    """The workflow has the commit's name: the API answers the second time that it exists. Other branches start none."""
+    before = commits(kubectl)
+    assert pushed(pushes, None, branch="other") == HTTPStatus.OK
+    assert pushed(pushes, None) == HTTPStatus.OK
+    until("the workflow", lambda: len(commits(kubectl)) == len(before) + 1, 20)
+    [made] = [item for item in started(kubectl) if item["metadata"]["name"] == "pipeline-3f2a9c1b77de"]
+    assert made["spec"]["arguments"]["parameters"] == [{"name": "revision", "value": COMMIT}]
+    failed = 'argo_events_action_failed_total{sensor_name="github",trigger_name="pipeline"}'
+    assert failed not in metrics()
+    assert [pushed(pushes, None, delivery=delivery) for delivery in ("1", "2")] == [HTTPStatus.OK] * 2
+    until("the second telling", lambda: failed in metrics(), 20)
+    assert len(commits(kubectl)) == len(before) + 1
 
 
 def test_the_server_of_workflows_does_what_the_callers_token_may(kubectl: Kubectl) -> None:
