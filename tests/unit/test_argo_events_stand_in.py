@@ -3,15 +3,18 @@
 import hashlib
 import hmac
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mlops.argo import bus, events, github
 from rehearsal.programs.argo import events as stand_in
 from rehearsal.programs.argo import hooks, triggers
+from rehearsal.programs.argo.counters import metrics
+from rehearsal.programs.argo.sensors import Trigger
 from rehearsal.programs.argo.triggers import Limit
 from rehearsal.programs.argo.web import Request
+from rehearsal.programs.kube import Api, ApiError
 
 REPOSITORY, COMMIT = "team/model", "3f2a9c1b77de" + "0" * 28
 HOOKS = {hook.event: hook for hook in hooks.hooks(events.source("tokens"))}
@@ -125,6 +128,25 @@ def test_a_commit_names_its_workflow_and_is_its_parameter() -> None:
     assert made["metadata"]["name"] == "pipeline-3f2a9c1b77de"
     assert made["spec"]["arguments"]["parameters"] == [{"name": "revision", "value": COMMIT}]
     assert COMMITS["triggers"][0]["template"]["k8s"]["source"]["resource"]["metadata"]["name"] == ""
+
+
+def test_a_push_that_is_told_twice_starts_one_workflow() -> None:
+    """The name is there already. The sensor counts a failed action, as Argo Events does, and makes nothing."""
+    made: list[str] = []
+
+    class Stored:
+        def call(self, _method: str, path: str, item: dict[str, Any]) -> None:
+            assert path.endswith("/namespaces/workflows/workflows")
+            if item["metadata"]["name"] in made:
+                raise ApiError(409, "AlreadyExists")
+            made.append(item["metadata"]["name"])
+
+    trigger = Trigger("github", COMMITS["triggers"][0], cast(Api, Stored()))
+    assert [trigger.made({"body": pushed()}) for _ in range(3)] == [True, False, False]
+    assert trigger.made({"body": pushed(after="f" * 40)})
+    assert made == ["pipeline-3f2a9c1b77de", "pipeline-ffffffffffff"]
+    counted = 'argo_events_action_failed_total{sensor_name="github",trigger_name="pipeline"} 2'
+    assert counted in metrics().splitlines()
 
 
 def test_an_event_becomes_the_parameter_of_the_workflow_as_text() -> None:

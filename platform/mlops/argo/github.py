@@ -1,40 +1,28 @@
-"""What GitHub tells of a repository: each commit that a branch gets starts one workflow.
+"""What GitHub tells of a repository: each commit that a branch gets starts one workflow. Pure specs.
 
 GitHub signs what it sends with a secret that both know. No account at GitHub is needed, so whoever owns the repository
 enters the webhook there: its URL, the secret, the content type application/json, and pushes only.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
-from mlops import credentials
-from mlops.argo.accounts import SPACE, TRIGGER
-from mlops.argo.events import API_VERSION, BUS, NAME, PORT, SOURCE, Events, template
-from mlops.base import Base
-from mlops.flows import Flow
-from mlops.ingress import Ingress
-from mlops.services import Login
+from mlops.argo.accounts import TRIGGER
+from mlops.argo.events import API_VERSION, BUS, PORT, SOURCE, template
 
 OBJECT = "github"
 """Name of the source and of the sensor, and path of the webhook."""
-LABEL = "hooks"
-"""Of the host name."""
 PUSH = "push"
 PATH = f"/{OBJECT}"
-SERVICE = f"{OBJECT}-eventsource-svc"
-"""Argo Events chooses the Service's name."""
-SECRET, KEY = "github-webhook", "secret"
+KEY = "secret"
+"""Of the Secret with what both know."""
 LARGEST = 2 << 20
 """Bytes of an event. GitHub tells of many commits at once, with the names of their files."""
 SHOWN = 12
 """Digits of a commit in the name of its workflow."""
 COMMIT = "^([0-9a-f]{40}|[0-9a-f]{64})$"
-MATCH = {"path": {"type": "Exact", "value": PATH}, "method": "POST"}
-"""The one request that is led to it."""
-FLOWS: tuple[Flow, ...] = (Flow("ingress", NAME, (PORT,), "GitHub tells of commits; it signs what it sends"),)
 
 
 def source(secret: pulumi.Input[str], repository: str) -> dict[str, Any]:
@@ -79,7 +67,8 @@ def filters(repository: str, branch: str) -> list[dict[str, Any]]:
 def sensor(repository: str, branch: str, workflow: str, parameter: str, space: pulumi.Input[str]) -> dict[str, Any]:
     """The spec of the sensor: a commit is the parameter of a workflow by a template, and names it.
 
-    What is told twice meets the workflow of the first time, and starts nothing.
+    What is told twice meets the workflow of the first time, for as long as that is kept: the API answers 409, the
+    sensor tries it as often as its strategy says, and nothing is started.
     """
     made = {
         "apiVersion": API_VERSION,
@@ -119,40 +108,3 @@ def sensor(repository: str, branch: str, workflow: str, parameter: str, space: p
             }
         ],
     }
-
-
-@dataclass(frozen=True)
-class GitHubArgs:
-    """What is told, and what it starts."""
-
-    base: Base
-    events: Events
-    ingress: Ingress
-    repository: str
-    """As owner/name."""
-    branch: str
-    workflow: str
-    """WorkflowTemplate of the namespace of workflows."""
-    parameter: str
-    """Its parameter that the commit becomes."""
-
-
-class GitHub(pulumi.ComponentResource):
-    """The webhook of one repository, and the sensor of one branch."""
-
-    login: Login
-    """What is entered at GitHub: the URL, and where the secret is."""
-
-    def __init__(self, name: str, args: GitHubArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Listen; `opts` gives the provider."""
-        super().__init__("leasehold:platform:GitHub", name, None, opts)
-        base, events = args.base, args.events
-        known = f"{SECRET}-{base.config.rotation}"
-        word = credentials.password(base, f"{NAME}-{SECRET}", self)
-        secret = credentials.secret(base, known, NAME, {KEY: word}, self)
-        events.add("EventSource", OBJECT, source(secret, args.repository), self)
-        listening = sensor(args.repository, args.branch, args.workflow, args.parameter, base.spaces[SPACE])
-        events.add("Sensor", OBJECT, listening, self)
-        url = args.ingress.route(LABEL, NAME, SERVICE, PORT, self, matches=[MATCH])
-        self.login = Login(f"{url}{PATH}", OBJECT, f"{NAME}/{known}", KEY)
-        self.register_outputs({})

@@ -41,11 +41,12 @@ class Trigger:
             for pause in (*triggers.pauses(self.spec), None):
                 # A further try takes a turn, too.
                 time.sleep(self._limit.take(time.monotonic()))
-                if self._made(event["data"]) or pause is None:
+                if self.made(event["data"]) or pause is None:
                     break
                 time.sleep(pause)
 
-    def _made(self, data: Any) -> bool:
+    def made(self, data: Any) -> bool:
+        """Make the object for an event; False where that failed, as it does for a name that is there already."""
         try:
             made = triggers.filled(self.spec, data)
             marks = {"events.argoproj.io/sensor": self.sensor, "events.argoproj.io/trigger": self.name}

@@ -147,7 +147,9 @@ def checked(template: Object) -> Object:
     if not {"container", "script", "steps", "dag"} & set(template):
         raise UnsupportedError(f"template {template.get('name')}: neither container nor script, steps or dag")
     # The real controller asks the registry for it.
-    if not {"steps", "dag"} & set(template) and not (template.get("container") or template.get("script") or {}).get("command"):
+    if not {"steps", "dag"} & set(template) and not (template.get("container") or template.get("script") or {}).get(
+        "command"
+    ):
         raise UnsupportedError(f"template {template.get('name')}: a container without a command")
     return template
 
