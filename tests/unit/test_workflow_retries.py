@@ -119,6 +119,14 @@ def test_a_further_try_knows_how_the_last_one_ended() -> None:
     assert [pod["spec"]["containers"][0]["command"] for pod in cluster.made] == [["0", "0", ""], ["1", "4", "Failed"]]
 
 
+def test_what_had_no_exit_code_has_none_in_texts_and_minus_one_in_expressions() -> None:
+    """So is it in Argo Workflows: an expression tells it from a program that ended well."""
+    cluster = Cluster(lambda _: dict(EVICTED))
+    status = ended(cluster, one(limit="1", expression="asInt(lastRetry.exitCode) == -1"))
+    assert (status["phase"], status["message"]) == ("Error", "No more retries left")
+    assert [pod["spec"]["containers"][0]["command"] for pod in cluster.made] == [["0", "0", ""], ["1", "0", "Error"]]
+
+
 def test_an_executor_that_failed_is_tried_again_by_our_defaults_and_a_program_is_not() -> None:
     """What the platform says for every workflow."""
     spec = {"entrypoint": "t", "templates": [{"name": "t", "container": {"command": ["true"]}}]}

@@ -142,15 +142,17 @@ class Run:
 
     def _tried(self, node: Node, name: str, scope: Mapping[str, str], strategy: Object) -> Ended:
         """Run a node as often as its strategy wants."""
-        tries, known = 0, retries.FIRST
+        tries, known, code = 0, retries.FIRST, ""
         while True:
             child = f"{name}({tries})"
-            ended = self._once(node, child, {**scope, **known, "retries": str(tries), "node.name": child})
+            # In a text, what has no exit code has 0; in an expression, -1.
+            more = {**known, "lastRetry.exitCode": code or "0", "retries": str(tries), "node.name": child}
+            ended = self._once(node, child, {**scope, **more})
             if not ended.bad:
                 return ended
-            tries += 1
+            tries, code = tries + 1, ended.left.get("exitCode", "")
             took = outcome.seconds(self.nodes[pods.identity(self.reach.name, child)])
-            known = retries.last(ended.phase, ended.message, ended.left.get("exitCode", ""), tries=tries, seconds=took)
+            known = retries.last(ended.phase, ended.message, code, tries=tries, seconds=took)
             try:
                 follows = self._following(strategy, known, name, tries)
             except ExpressionError as error:
