@@ -123,8 +123,7 @@ def pushes(kubectl: Kubectl, secrets: Path) -> str:
     """GitHub's webhook and its sensor; returns the webhook's URL."""
     sensor = github.sensor(REPOSITORY, "main", "pipeline", "revision", "workflows")
     made = [custom("EventSource", "github", github.source("github", REPOSITORY)), custom("Sensor", "github", sensor)]
-    # Before a strict server: each field is one of the real definitions, as far as ours have them.
-    kubectl.run("apply", "--server-side", "--validate=strict", "-f", "-", stdin=text(*made))
+    kubectl.apply(text(*made))
     # Both sources listen at the same port, each in a pod of its own; here they are on one computer.
     local = json.loads(json.dumps(made[0]))
     local["spec"]["github"][github.PUSH]["webhook"]["port"] = str(events.PORT + 1)
