@@ -175,6 +175,8 @@ SMOKE = Image("nvcr.io/nvidia/cuda", "13.0.1-base-ubuntu24.04")
 # Our own small Jobs: Python with its standard library; what they run is a mounted script.
 # renovate: datasource=docker depName=docker.io/library/python allowedVersions=<3.14
 PYTHON = Image("docker.io/library/python", "3.13.9-slim-trixie")
+# renovate: datasource=docker depName=docker.io/moby/buildkit
+BUILDKIT = Image("docker.io/moby/buildkit", "v0.34.2-rootless")
 # Steps of the pipeline: Python with git.
 # renovate: datasource=docker depName=docker.io/library/python allowedVersions=<3.14
 PYTHON_GIT = Image("docker.io/library/python", "3.13.9-trixie")
@@ -194,7 +196,7 @@ IMAGES: tuple[Image, ...] = (
         REGISTRY,
     ),
     *(ARGO_CD, REDIS, *ARGO_WORKFLOWS_IMAGES, ARGO_EVENTS, NATS, PROMETHEUS_OPERATOR, CONFIG_RELOADER, PROMETHEUS),
-    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, PYTHON, PYTHON_GIT),
+    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, PYTHON, PYTHON_GIT, BUILDKIT),
 )
 """Every image that the platform runs."""
 

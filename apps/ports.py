@@ -1,6 +1,8 @@
 """Ports of pods, which rules, policies and specs name."""
 
 GIT = 8000
+BUILDS = 1234
+REGISTRY = 5000
 SERVER = 8000
 """The model's: examples/model/README.md."""
 SERVICE = 80

@@ -48,6 +48,20 @@ POSTGRES = Packages(
     (*JIT, f"usr/lib/postgresql/{POSTGRES_VERSION}/lib/bitcode", "etc/ssl/private/*", "etc/ssl/certs/ssl-cert-*"),
 )
 REDIS = Packages(("redis-server",))
+# newuidmap gives a user who is not root the numbers of users that a build's files belong to; runc runs its commands.
+# Debian's is built without libcap: as root's it needs the right to administer the system, which no pod should have.
+ROOTLESS = Packages(
+    ("libcap2-bin", "rootlesskit", "runc", "uidmap"),
+    after="""chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap
+setcap cap_setuid+ep /usr/bin/newuidmap
+setcap cap_setgid+ep /usr/bin/newgidmap
+useradd -u 1000 -m -s /bin/sh user
+mkdir -p /home/user/.local/tmp /home/user/.local/share/buildkit /run/user/1000
+chown -R user:user /home/user /run/user/1000
+echo user:100000:65536 > /etc/subuid
+echo user:100000:65536 > /etc/subgid
+ln -s /usr/sbin/runc /usr/bin/buildkit-runc""",
+)
 GIT = Packages(("git",))
 REGISTRY_COMMAND = ("serve", "/etc/distribution/config.yml")
 
@@ -137,6 +151,23 @@ def _python(packages: Packages | None = None) -> Recipe:
     return Recipe("real", f"Python {PYTHON} of Debian", start, base=True, packages=packages, files=links)
 
 
+def _buildkit() -> Recipe:
+    """The daemon of builds, started as upstream's image for users that are not root."""
+    home = "/home/user"
+    environment = {
+        "PATH": PATH,
+        "HOME": home,
+        "USER": "user",
+        "XDG_RUNTIME_DIR": "/run/user/1000",
+        "TMPDIR": f"{home}/.local/tmp",
+        "BUILDKIT_HOST": "unix:///run/user/1000/buildkit/buildkitd.sock",
+    }
+    built = {f"usr/bin/{program.name}": program for program in programs.BUILDKIT}
+    what = f"{_built(programs.BUILDKIT[0])}, with rootlesskit and runc of Debian"
+    start = Start(("rootlesskit", "buildkitd"), (), environment, "1000:1000")
+    return Recipe("real", what, start, base=True, packages=ROOTLESS, programs=built)
+
+
 def _programs() -> dict[str, Recipe]:
     """Images of one program, built from its Go module."""
     nobody = "65534"
@@ -169,6 +200,7 @@ def recipes() -> dict[str, Recipe]:
         versions.MLFLOW.tagged: _mlflow(),
         versions.REDIS.tagged: _redis(),
         versions.PYTHON.tagged: _python(),
+        versions.BUILDKIT.tagged: _buildkit(),
         versions.PYTHON_GIT.tagged: _python(GIT),
         **_programs(),
         **_argo(),

@@ -1,5 +1,6 @@
 """What a step changed in a root file system, as a layer on top of what was there before."""
 
+import os
 import stat
 import tarfile
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ REMOVED = ".wh."
 """Prefix of an empty file in a layer that takes away a file of the layers below."""
 NOT_KEPT = ("dev", "proc", "sys", "run/lock")
 """Folders whose content is the runtime's."""
+CAPABILITIES = "security.capability"
+"""Attribute of a file: what its program may do although its user may not."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,24 @@ def write(target: Path, root: Path, before: Mapping[str, Seen], since: float) ->
     bytes; earlier ones came with a package, and compiled Python refers to them.
     """
     after = snapshot(root)
-    with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
         for path in changed(before, after):
             info = archive.gettarinfo(root / path, path)
             info.uname = info.gname = ""
             info.mtime = int(info.mtime) if info.isreg() and info.mtime < since else 0
             if info.isreg():
+                info.pax_headers = _attributes(root / path)
                 with (root / path).open("rb") as opened:
                     archive.addfile(info, opened)
             else:
                 archive.addfile(info)
         for path in removed(before, after):
             archive.addfile(tarfile.TarInfo(str(Path(path).with_name(REMOVED + Path(path).name))))
+
+
+def _attributes(file: Path) -> dict[str, str]:
+    """What a program may do, in the form in which GNU tar and runtimes read it."""
+    if CAPABILITIES not in os.listxattr(file):
+        return {}
+    value = os.getxattr(file, CAPABILITIES)
+    return {f"SCHILY.xattr.{CAPABILITIES}": value.decode("utf-8", "surrogateescape")}

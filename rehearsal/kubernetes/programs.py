@@ -15,6 +15,7 @@ def _program(name: str, package: str, version: tuple[str, str], module: str | No
 
 _ARGO_CD = "github.com/argoproj/argo-cd/v3"
 _ARGO_WORKFLOWS = "github.com/argoproj/argo-workflows/v4"
+_BUILDKIT = "github.com/moby/buildkit"
 _COMMON = "github.com/prometheus/common/version.Version"
 _DISTRIBUTION = "github.com/distribution/distribution/v3"
 _KUBE_ROUTER = "github.com/cloudnativelabs/kube-router/v2"
@@ -82,3 +83,7 @@ CERT_MANAGER = Binary(
 """Controller, webhook, cainjector and startupapicheck, by the name under which it is started."""
 NATS = Binary("nats-server", "nats", _NATS)
 """Its version is in its source."""
+BUILDKIT = tuple(
+    _program(name, f"{_BUILDKIT}/cmd/{name}", (f"{_BUILDKIT}/version.Version", "v0.34.2"), "buildkit")
+    for name in ("buildkitd", "buildctl")
+)

@@ -81,6 +81,20 @@ def test_a_layer_does_not_know_when_it_was_built(tmp_path: Path) -> None:
         assert {member.name: member.mtime for member in archive} == {"made": 0, "packaged": 5}
 
 
+def test_a_program_keeps_what_it_may_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A builder without root needs newuidmap; only root may set the attribute, so it is only said here."""
+    root, right = tmp_path / "root", b"\x01\0\0\x02\x80\0\0\0" + bytes(12)
+    root.mkdir()
+    for name in ("newuidmap", "other"):
+        (root / name).write_text(name)
+    monkeypatch.setattr(os, "listxattr", lambda path: [changes.CAPABILITIES] if path.name == "newuidmap" else [])
+    monkeypatch.setattr(os, "getxattr", lambda _, name: {changes.CAPABILITIES: right}[name])
+    changes.write(tmp_path / "layer.tar", root, {}, 0)
+    with tarfile.open(tmp_path / "layer.tar") as archive:
+        found = {member.name: member.pax_headers.get("SCHILY.xattr.security.capability") for member in archive}
+    assert found == {"newuidmap": right.decode("utf-8", "surrogateescape"), "other": None}
+
+
 def test_what_a_runtime_mounts_is_in_no_layer(tmp_path: Path) -> None:
     """Device nodes cannot be made in every machine."""
     (tmp_path / "dev").mkdir()
