@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,9 +124,9 @@ def test_over_http_the_token_comes_from_its_file(bare: Path, tmp_path: Path, mon
     told: list[object] = []
     real = program.run
 
-    def run(variables: Mapping[str, str], words: Sequence[str], given: bytes, seconds: float) -> program.Ran:
+    def run(variables: Mapping[str, str], words: Sequence[str], *more: Any) -> program.Ran:
         told.append((variables, words))
-        return real(variables, words, given, seconds)
+        return real(variables, words, *more)
 
     monkeypatch.setattr(program, "run", run)
     with serving(tmp_path) as http:

@@ -4,12 +4,15 @@ Owns: how a release runs. Does not own: what runs where (`releases`), and what d
 namespace, quota, Service, network policies, disruption budget, autoscaler, the grant for the way into the canary.
 """
 
+from .deployment import CONTAINER, PORT, selector
 from .render import DEPLOYMENT, FILES, ROUTE, manifest_path, rendered
 from .settings import Environment, Quantities, Route, Settings
 
 __all__ = [
+    "CONTAINER",
     "DEPLOYMENT",
     "FILES",
+    "PORT",
     "ROUTE",
     "Environment",
     "Quantities",
@@ -17,4 +20,5 @@ __all__ = [
     "Settings",
     "manifest_path",
     "rendered",
+    "selector",
 ]

@@ -5,11 +5,17 @@ from typing import Any
 from ..releases import Release
 from .settings import Environment, Quantities, Settings
 
+CONTAINER = "server"
 PORT = 8000
 USER = 65534
 GRACE = 30
 """Seconds that a pod has to leave: the contract's."""
 NAME = "app.kubernetes.io/name"
+
+
+def selector(settings: Settings) -> str:
+    """What finds the pods of a release in an environment's namespace."""
+    return f"{NAME}={settings.application}"
 
 
 def _probe(**bounds: int) -> dict[str, Any]:
@@ -22,7 +28,7 @@ def _resources(quantities: Quantities) -> dict[str, str]:
 
 def _container(settings: Settings, environment: Environment, release: Release) -> dict[str, Any]:
     return {
-        "name": "server",
+        "name": CONTAINER,
         "image": f"{settings.image}@{release.digest}",
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],

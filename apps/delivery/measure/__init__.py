@@ -6,7 +6,7 @@ verdicts, which are the gate's; what follows from them; and how a release gets t
 
 from .cluster_api import ApiError, ClusterApi
 from .comparison import ProductionError
-from .connection import Server
+from .connection import Connection, Server
 from .load import Problem
 from .resources import Where
 from .run import Limits, Measured, Production, Target, run
@@ -16,6 +16,7 @@ from .samples import read as read_samples
 __all__ = [
     "ApiError",
     "ClusterApi",
+    "Connection",
     "Limits",
     "Measured",
     "Problem",

@@ -27,6 +27,11 @@ FACTORS = {
 class ApiError(OSError):
     """The cluster does not tell: this says nothing about the release."""
 
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        """Say why, and what the API answered, if it did."""
+        super().__init__(reason)
+        self.status = status
+
 
 @dataclass(frozen=True)
 class Pod:
@@ -107,7 +112,7 @@ class ClusterApi:
         connection.close()
         if reply.status != 200:
             cause = reply.problem if reply.status is None else f"status {reply.status}: {reply.body[:200]}"
-            raise ApiError(f"{self.server.url}{path}: {' '.join(cause.split())}")
+            raise ApiError(f"{self.server.url}{path}: {' '.join(cause.split())}", reply.status)
         try:
             return tuple(pod(item, container) for item in json.loads(reply.body)["items"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:

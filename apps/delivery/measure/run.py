@@ -57,6 +57,14 @@ class Limits:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} = {getattr(self, name):g}: must be greater than 0")
 
+    def suit(self, settings: Settings) -> None:
+        """Refuse what would see no slow answer."""
+        if 1000 * self.request_seconds <= settings.load.p95_ms:
+            raise ValueError(
+                f"request_seconds = {self.request_seconds:g}: must be more than p95_ms, {settings.load.p95_ms:g}, "
+                "or no slow answer is ever seen"
+            )
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -162,11 +170,7 @@ def _settled(bench: _Bench, measured: Measurements, outcome: Outcome) -> Measure
 
 def _check(settings: Settings, target: Target, samples: Sequence[Sample], limits: Limits) -> None:
     """Refuse what would fail every release."""
-    if 1000 * limits.request_seconds <= settings.load.p95_ms:
-        raise ValueError(
-            f"request_seconds = {limits.request_seconds:g}: must be more than p95_ms, {settings.load.p95_ms:g}, "
-            "or no slow answer is ever seen"
-        )
+    limits.suit(settings)
     needed = settings.comparison.samples if target.production else 1
     if len(samples) < needed:
         raise SamplesError(f"{len(samples)} labelled samples: the gate needs {needed} or more")

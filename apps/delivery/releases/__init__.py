@@ -14,7 +14,7 @@ from .decide import Answer, Change, Plan, Policy, Record, StalePlanError, apply,
 from .events import Abandoned, Approved, Built, Event, GateEnded, RevertRequested, Serving
 from .files import changed_files, read_state, release_path, state_files
 from .model import Act, Candidate, Environment, Evidence, Release, State, Tested, empty
-from .strict import RecordError, read, written
+from .strict import RecordError, parsed, read, written
 
 __all__ = [
     "Abandoned",
@@ -48,6 +48,7 @@ __all__ = [
     "look",
     "moved",
     "moves",
+    "parsed",
     "read",
     "read_state",
     "release_path",

@@ -106,13 +106,17 @@ def _no_number(name: str) -> float:
     raise RecordError(f"{name}: is no number")
 
 
-def read(kind: type[T], text: str, where: str) -> T:
-    """The record in this text, or RecordError, which names the place."""
+def parsed(text: str, where: str) -> Any:
+    """JSON without doubled keys, or RecordError."""
     try:
-        data = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except RecordError as error:
         raise RecordError(f"{where}: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: is not JSON: {error}") from error
-    record: T = _object(kind, data, where)
+
+
+def read(kind: type[T], text: str, where: str) -> T:
+    """The record in this text, or RecordError, which names the place."""
+    record: T = _object(kind, parsed(text, where), where)
     return record

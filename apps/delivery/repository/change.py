@@ -13,6 +13,7 @@ from ..manifests import FILES, manifest_path
 from ..releases import (
     Act,
     Event,
+    Evidence,
     Plan,
     Policy,
     Record,
@@ -20,6 +21,7 @@ from ..releases import (
     State,
     changed_files,
     decide,
+    evidence_path,
     read,
     read_state,
     release_path,
@@ -100,7 +102,14 @@ class Releases:
             seen = self._seen(clone, clone.fetch())
             paths = sorted(filter(RECORD.fullmatch, seen.entries), reverse=True)[:most]
             texts = clone.texts(seen.entries, paths)
-        return seen.state, tuple(self._record(path, texts[path]) for path in paths)
+        return seen.state, tuple(self._record(Record, path, texts[path]) for path in paths)
+
+    def evidence(self, run: str) -> Evidence | None:
+        """What the gate found in this run; None where no gate has ended in it."""
+        path = evidence_path(run)
+        with cloned(self.remote, self.work) as clone:
+            texts = clone.texts(self._seen(clone, clone.fetch()).entries, [path])
+        return self._record(Evidence, path, texts[path]) if texts else None
 
     def change(self, event: Event) -> Plan:
         """Let an event have its effect. However often it is delivered, and whatever happens between, it has one."""
@@ -168,8 +177,8 @@ class Releases:
         except RecordError as problem:
             raise content(self.remote, str(problem)) from problem
 
-    def _record(self, path: str, text: str) -> Record:
+    def _record(self, kind: type[T], path: str, text: str) -> T:
         try:
-            return read(Record, text, path)
+            return read(kind, text, path)
         except RecordError as problem:
             raise content(self.remote, str(problem)) from problem

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from ..releases import Act
 from . import git
+from .bare import Bare
 from .failures import CONTENDED, RepositoryError, content, failure
 from .remote import Remote
 
@@ -45,23 +46,8 @@ Files = Mapping[str, str | None]
 """Texts by path; None for a file that goes."""
 
 
-class Clone:
+class Clone(Bare):
     """One branch of the repository."""
-
-    def __init__(self, remote: Remote, folder: Path) -> None:
-        """Begin an empty clone in an empty folder."""
-        self._remote = remote
-        self._variables = git.environment(remote, folder)
-        self._git("making a clone", "init", "--quiet", "--bare", f"--template={folder}", str(folder))
-
-    def _run(self, *words: str, given: bytes = b"") -> git.Ran:
-        return git.run(self._variables, words, given, self._remote.seconds)
-
-    def _git(self, doing: str, *words: str, given: bytes = b"") -> bytes:
-        ran = self._run(*words, given=given)
-        if not ran.done:
-            raise failure(self._remote, doing, ran)
-        return ran.out
 
     def fetch(self) -> str | None:
         """The last commit of the branch, None if the repository is empty."""

@@ -21,13 +21,17 @@ REFUSED = r"declined|protected|denied by|not allowed|prohibited"
 REMEDIES: tuple[tuple[str, str], ...] = (
     ("git: not found", "install git 2.31 or newer"),
     ("Host key verification failed", "compare `ssh-keyscan {host}` with what its owner says, then put it into {known}"),
-    ("certificate|SSL", "give its authority as repository.authority, see `openssl s_client -connect {host}:443`"),
+    (
+        "certificate|SSL",
+        "give its authority as `authority` in the settings, see `openssl s_client -connect {host}:443`",
+    ),
     (REFUSED, "let this account push to {branch}: ask the server's owner"),
     (LOGIN, "see that {secret} may read and write there: `git ls-remote {url}`"),
     (SILENT, "see whether it answers, `git ls-remote {url}`, and repeat: a second delivery has no second effect"),
-    (re.escape(TOO_LARGE), "give the releases a repository of their own: `git clone {url}` shows what is in this one"),
+    (TOO_LARGE, "keep large files elsewhere: `git clone {url}` shows what is in this one"),
 )
 """The first pattern that is in what git said, and what to do then."""
+RELEASES = "releases repository"
 OTHERWISE = "try `git ls-remote {url}`"
 
 
@@ -36,7 +40,7 @@ class RepositoryError(RuntimeError):
 
 
 class ContentError(RepositoryError):
-    """The repository holds what nobody can have meant; trying again does not help."""
+    """The repository holds what nobody can have meant, or not what was asked for; trying again does not help."""
 
 
 def said(text: str) -> str:
@@ -59,13 +63,13 @@ def remedy(remote: Remote, text: str) -> str:
     return found.format(url=remote.shown, branch=remote.branch, secret=secret, known=known, host=host)
 
 
-def failure(remote: Remote, doing: str, ran: Ran) -> RepositoryError:
-    """The error of a command that failed."""
+def failure(remote: Remote, doing: str, ran: Ran, name: str = RELEASES) -> RepositoryError:
+    """The error of a command that failed; `name` is what people call the repository."""
     text = f"{ran.errors}\n{ran.out.decode(errors='replace')}"
-    return RepositoryError(f"releases repository {remote.shown}: {doing} failed: {said(text)}; {remedy(remote, text)}")
+    return RepositoryError(f"{name} {remote.shown}: {doing} failed: {said(text)}; {remedy(remote, text)}")
 
 
 def content(remote: Remote, problem: str) -> ContentError:
     """The error of what stands in the repository."""
     look = f"see `git log -p {remote.branch}` in a clone, and revert the commit that did it"
-    return ContentError(f"releases repository {remote.shown}: {problem}; {look}")
+    return ContentError(f"{RELEASES} {remote.shown}: {problem}; {look}")

@@ -17,7 +17,7 @@ KEPT = 16 * 1024 * 1024
 """Bytes of output that are read."""
 PASSED_ON = ("PATH", *(name for word in ("http", "https", "no") for name in (f"{word}_proxy", f"{word}_proxy".upper())))
 """All that git gets of our environment."""
-TOO_LARGE = f"the repository is larger than {DISK // 1024**2} MiB"
+TOO_LARGE = "the repository is larger than"
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,18 @@ def environment(remote: Remote, home: Path) -> dict[str, str]:
     return variables
 
 
-def run(variables: Mapping[str, str], words: Sequence[str], given: bytes = b"", seconds: float = 60) -> Ran:
+def run(
+    variables: Mapping[str, str],
+    words: Sequence[str],
+    given: bytes = b"",
+    seconds: float = 60,
+    disk: int | None = None,
+) -> Ran:
     """Run git, and end it with all that it started when its time is over. Code 124 stands for that."""
+    disk = DISK if disk is None else disk
     # The shell sets the bound, since a function of ours between fork and exec could hang in a program with threads.
     # It fails only where a lower one holds.
-    command = ["/bin/sh", "-c", f'ulimit -f {DISK // 512} 2>/dev/null; exec git "$@"', "git", *words]
+    command = ["/bin/sh", "-c", f'ulimit -f {disk // 512} 2>/dev/null; exec git "$@"', "git", *words]
     with TemporaryFile() as sent, TemporaryFile() as out, TemporaryFile() as errors:
         sent.write(given)
         sent.seek(0)
@@ -125,7 +132,7 @@ def run(variables: Mapping[str, str], words: Sequence[str], given: bytes = b"", 
         if code == 124:
             said += f"\nfatal: no answer within {seconds:g} s"
         if code in {-signal.SIGXFSZ, 128 + signal.SIGXFSZ} or f"signal {signal.SIGXFSZ.value}" in said:
-            said += f"\nfatal: {TOO_LARGE}"
+            said += f"\nfatal: {TOO_LARGE} {disk // 1024**2} MiB"
         return Ran(code, _read(out), said)
 
 

@@ -1,5 +1,6 @@
 """The steps that tell the releases repository what happened. Each may be repeated: a second time changes nothing."""
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,11 @@ CODES = {
 }
 
 
+def now() -> str:
+    """The time of an act."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def releases(settings: Settings) -> Releases:
     """The releases repository, with the manifests of these settings."""
     return Releases(
@@ -76,6 +82,14 @@ def _outcome(plan: Plan, code: Code | None = None) -> Outcome:
     return Outcome(plan.answer, plan.reason, state.number, runs, CODES[plan.answer] if code is None else code)
 
 
+def peer_of(settings: Settings, environment: str) -> Peer:
+    """Whom to ask what an environment serves, or StepError."""
+    try:
+        return Peer(settings.address(environment))
+    except ValueError as problem:
+        raise StepError(str(problem), Code.WRONG) from problem
+
+
 def _change(settings: Settings, event: Event) -> Outcome:
     return _outcome(releases(settings).change(event))
 
@@ -87,17 +101,22 @@ def built(settings: Settings, release: Release, act: Act) -> Outcome:
 
 def serving(settings: Settings, environment: str, release: Release, act: Act) -> Outcome:
     """Wait until an environment serves a release with every answer, and record that it does."""
-    url = next((address.url for address in settings.addresses if address.environment == environment), None)
-    if url is None:
-        known = ", ".join(address.environment for address in settings.addresses)
-        raise StepError(f"environment = {environment!r}: has no address; known are: {known}", Code.WRONG)
+    peer = peer_of(settings, environment)
     repository = releases(settings)
     state = repository.state()
     current = next((state.current(at) for at in state.environments if at.name == environment), None)
     if current != release:
         raise StepError(f"{environment} is to run {current or 'nothing'}, not {release}: it was replaced", Code.WRONG)
-    serve.wait(Peer(url), environment, release, settings.waiting)
+    serve.wait(peer, environment, release, settings.waiting)
     return _outcome(repository.change(Serving(environment, release, act)))
+
+
+def deploy(settings: Settings, release: Release, act: Act) -> Outcome:
+    """Put a release into the first environment, and wait until that serves it."""
+    taken = built(settings, release, act)
+    if taken.code != Code.DONE:
+        return taken
+    return serving(settings, settings.manifests.names[0], release, act)
 
 
 def gate_ended(settings: Settings, release: Release, decision: gate.Decision, act: Act) -> Outcome:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .. import manifests
+from .. import gate, manifests, measure
 from ..releases import Policy, read
 from ..repository import Login, Remote
 
 
 def _web(key: str, url: str) -> None:
     parts = urlsplit(url)
+    parts.port  # noqa: B018  reading it is what checks it
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None or parts.query:
         raise ValueError(f"{key} = {url!r}: must be http:// or https://, a host and a path, without a login")
 
@@ -72,16 +73,34 @@ class Settings:
     addresses: tuple[Address, ...]
     waiting: Waiting
     mlflow: Mlflow | None
-    """None: the aliases are not kept. Only `align` needs it."""
+    """None: the aliases are not kept. `align`, `record` and `release` need it."""
+    source: Remote | None
+    """The model's repository. Only `checkout` needs it."""
+    gate: gate.Settings | None
+    """What a release must keep. Only `test` needs it, with the addresses of the first environment and of production."""
+    limits: measure.Limits
+    """How long the gate's measurements may take."""
     work: str | None
     """Folder for clones; None: where the system keeps temporary files."""
 
     def __post_init__(self) -> None:
-        """Refuse addresses of environments that are none."""
+        """Refuse addresses of environments that are none, and a gate that could not be measured."""
         for address in self.addresses:
             if address.environment not in self.manifests.names:
                 known = ", ".join(self.manifests.names)
                 raise ValueError(f"addresses: {address.environment!r} is no environment; known are: {known}")
+        if self.gate is not None:
+            self.limits.suit(self.gate)
+            for name in (self.manifests.names[0], self.manifests.names[-1]):
+                measure.Server(self.address(name))
+
+    def address(self, environment: str) -> str:
+        """Where an environment answers."""
+        found = next((address.url for address in self.addresses if address.environment == environment), None)
+        if found is None:
+            known = ", ".join(address.environment for address in self.addresses)
+            raise ValueError(f"environment = {environment!r}: has no address; known are: {known}")
+        return found
 
 
 def read_settings(text: str, where: str) -> Settings:

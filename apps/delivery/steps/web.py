@@ -1,16 +1,16 @@
-"""One HTTP request on a connection of its own: bounded, without proxies or redirects, which would get the login."""
+"""One HTTP request with JSON, on a connection of its own: bounded, without proxies or redirects, which would get the
+login."""
 
 import base64
-import http.client
 import json
-import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..measure import Connection, Server
+from ..releases import RecordError, parsed
 from ..repository import Login
 
 BODY = 4 * 1024 * 1024
@@ -26,13 +26,13 @@ class Reply:
     """What a server answered."""
 
     status: int
-    body: bytes
+    body: str
 
     def object(self) -> Mapping[str, Any]:
         """The body as a JSON object, or WebError."""
         try:
-            data = json.loads(self.body)
-        except ValueError as problem:
+            data = parsed(self.body, "the answer")
+        except RecordError as problem:
             raise WebError(f"answered {self.status} and no JSON: {self.body[:80]!r}") from problem
         if not isinstance(data, dict):
             raise WebError(f"answered {self.status} and no JSON object: {self.body[:80]!r}")
@@ -48,14 +48,6 @@ class Peer:
     authority: str | None = None
     seconds: float = 10
 
-    def _connection(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self.url)
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=self.authority)
-            return http.client.HTTPSConnection(host, parts.port, timeout=self.seconds, context=context)
-        return http.client.HTTPConnection(host, parts.port, timeout=self.seconds)
-
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "Connection": "close"}
         if self.login is not None:
@@ -70,22 +62,11 @@ class Peer:
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"
-        connection = self._connection()
-        try:
-            connection.request(method, urlsplit(self.url).path.rstrip("/") + path, data, headers)
-            return self._read(connection.getresponse())
-        except (OSError, http.client.HTTPException) as problem:
-            raise WebError(f"{type(problem).__name__}: {problem}") from problem
-        finally:
-            connection.close()
-
-    def _read(self, response: http.client.HTTPResponse) -> Reply:
-        """The answer; a server that sends a byte at a time is not waited for."""
-        end, read = time.monotonic() + self.seconds, b""
-        while part := response.read1(65536):
-            read += part
-            if len(read) > BODY:
-                raise WebError(f"answered more than {BODY:,} bytes")
-            if time.monotonic() > end:
-                raise WebError(f"did not end its answer within {self.seconds:g} s")
-        return Reply(response.status, read)
+        parts = urlsplit(self.url)
+        connection = Connection(Server(f"{parts.scheme}://{parts.netloc}", self.authority))
+        whole = parts.path.rstrip("/") + path
+        found = connection.ask(method, whole, data, seconds=self.seconds, headers=headers, largest=BODY)
+        connection.close()
+        if found.status is None:
+            raise WebError(f"gave no answer: {found.problem}")
+        return Reply(found.status, found.body)
