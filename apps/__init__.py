@@ -1,7 +1,7 @@
-"""A model in its environments: what runs there is in Git, and Argo CD makes it so.
+"""From a commit to a model in production: builds, environments, workflows, promotion and revert.
 
-Owns the Git server, the environments, and what the steps of a delivery are told. Does not own what runs where: that is
-in Git, and `apps/delivery` writes it there.
+Owns where a model's source comes from, what makes it an image, and where it runs. Does not own what runs where: that is
+in Git, and the pipeline (`apps/delivery`) writes it there.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,17 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 import config
 from apps import inventory
+from apps.builds import Builds, BuildsArgs
 from apps.environments import Environments, EnvironmentsArgs
 from apps.git import GitServer, GitServerArgs
 from apps.settings import Facts
 from apps.steps import Steps, StepsArgs
+from apps.workflows import Workflows, WorkflowsArgs
 from cluster import Access, Cluster
 from config import Settings
 from mlops import Platform, flows, gateway_api
 from mlops.argo.cd import Cd
+from mlops.argo.workflows import Workflows as ArgoWorkflows
 from mlops.mlflow import Mlflow
 from mlops.registry import Registry
 from mlops.services import Service
@@ -37,6 +40,9 @@ class AppsArgs:
     mlflow: Mlflow
     registry: Registry
     cd: Cd
+    argo: ArgoWorkflows
+    source_token: pulumi.Output[str] | None = None
+    """Of the model's repository, where it names a user."""
 
     @classmethod
     def of(cls, settings: Settings, cluster: Cluster | None, platform: Platform | None) -> "AppsArgs | None":
@@ -44,11 +50,11 @@ class AppsArgs:
         wanted = settings.environment.apps
         if wanted is None or cluster is None or platform is None:
             return None
-        parts = (platform.mlflow, platform.registry, platform.cd)
-        mlflow, registry, cd = parts
-        if mlflow is None or registry is None or cd is None:
+        mlflow, registry, cd, argo = platform.mlflow, platform.registry, platform.cd, platform.workflows
+        if mlflow is None or registry is None or cd is None or argo is None:
             raise ValueError("apps: a part of the platform that it needs is off; apps/rules.py says which")
-        return cls(wanted, cluster.access, platform, mlflow, registry, cd)
+        token = settings.secrets.source_token
+        return cls(wanted, cluster.access, platform, mlflow, registry, cd, argo, token)
 
 
 class Apps(pulumi.ComponentResource):
@@ -63,17 +69,21 @@ class Apps(pulumi.ComponentResource):
         """Make it on the platform; done when a commit could go through."""
         given = pulumi.ResourceOptions(providers={"kubernetes": args.access.provider})
         super().__init__("leasehold:apps:Apps", name, None, pulumi.ResourceOptions.merge(opts, given))
-        under, platform = pulumi.ResourceOptions(parent=self), args.platform
-        permitted = inventory.flows(args.config)
-        spaces = Spaces("apps-spaces", inventory.spaces(args.config), permitted, args.access, under)
+        under, platform, wanted = pulumi.ResourceOptions(parent=self), args.platform, args.config
+        permitted = inventory.flows(wanted, platform.base.images.mirror)
+        spaces = Spaces("apps-spaces", inventory.spaces(wanted), permitted, args.access, under)
         base = replace(platform.base, spaces={**platform.base.spaces, **spaces.names})
         self._open(base, permitted, set(platform.base.spaces))
-        git = GitServer("git", GitServerArgs(base, platform.ingress, args.config.git_storage_gb), under)
-        made = EnvironmentsArgs(base, args.config, platform.ingress, args.registry, args.cd, git)
+        git = GitServer("git", GitServerArgs(base, platform.ingress, wanted.git_storage_gb), under)
+        made = EnvironmentsArgs(base, wanted, platform.ingress, args.registry, args.cd, git)
         self.environments = Environments("environments", made, under)
-        image = f"models/{args.config.model.lower()}"
-        asked = StepsArgs(base, args.config, self._facts(args, image), git, args.mlflow)
-        self.settings = Steps("steps", asked, under).settings
+        builds = Builds("builds", BuildsArgs(base, platform.certificate, wanted.cache_gb), under)
+        image = f"models/{wanted.model.lower()}"
+        told = StepsArgs(base, wanted, self._facts(args, image), git, args.mlflow, args.source_token)
+        steps = Steps("steps", told, under)
+        self.settings = steps.settings
+        joined = WorkflowsArgs(base, wanted, image, steps, builds, args.mlflow, args.registry, args.argo)
+        Workflows("workflows", joined, under)
         self.services = [git.service, *self.environments.services]
         self.register_outputs({})
 

@@ -1,24 +1,35 @@
 """Which namespaces and flows an environment's applications have, beside those of the platform. Pure."""
 
+from urllib.parse import urlsplit
+
 import config
 from apps import ports
 from mlops.argo.accounts import SPACE as WORKFLOWS
-from mlops.flows import Flow
+from mlops.flows import WORLD, Flow
 from mlops.spaces import Space
 
 DELIVERY = "delivery"
 """Namespace of the stack's own Git server."""
-ARGO_CD, INGRESS, MONITORING = "argocd", "ingress", "monitoring"
+BUILDS = "builds"
+"""Namespace of what builds images."""
+ARGO_CD, INGRESS, MONITORING, REGISTRY = "argocd", "ingress", "monitoring", "registry"
+
+
+def _outside(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (80 if parts.scheme == "http" else 443)
 
 
 def spaces(apps: config.Apps) -> tuple[Space, ...]:
     """The namespaces: each environment's quota holds all its pods twice, as while one release follows another."""
+    reason = "BuildKit without root needs user namespaces, which no other level allows"
     environments = (
         Space(name, cpu=f"{2 * pods(target)}", memory=f"{2 * pods(target)}Gi", pods=2 * pods(target) + 2)
         for name, target in apps.environments.items()
     )
     return (
         Space(DELIVERY, cpu="500m", memory="1Gi", pods=4, storage=f"{apps.git_storage_gb}Gi"),
+        Space(BUILDS, cpu="4", memory="8Gi", pods=4, level="privileged", why=reason),
         *environments,
     )
 
@@ -28,13 +39,21 @@ def pods(target: config.Target) -> int:
     return max(target.replicas, target.most or 0)
 
 
-def flows(apps: config.Apps) -> tuple[Flow, ...]:
-    """The permitted flows."""
+def flows(apps: config.Apps, mirror: str | None = None) -> tuple[Flow, ...]:
+    """The permitted flows; `mirror` is the URL where images come from, if not from upstream."""
+    source = apps.source.url
     found = [
-        Flow(INGRESS, DELIVERY, (ports.GIT,), "people look at releases, and revert"),
+        Flow(INGRESS, DELIVERY, (ports.GIT,), "people push a model's source and look at releases"),
         Flow(ARGO_CD, DELIVERY, (ports.GIT,), "what Git says is what runs"),
-        Flow(WORKFLOWS, DELIVERY, (ports.GIT,), "steps write down what may run"),
+        Flow(WORKFLOWS, DELIVERY, (ports.GIT,), "steps read a model's source and write down what may run"),
+        Flow(WORKFLOWS, BUILDS, (ports.BUILDS,), "steps have images built"),
+        Flow(BUILDS, REGISTRY, (ports.REGISTRY,), "images are pushed"),
+        Flow(
+            BUILDS, WORLD, tuple(sorted({443, _outside(mirror)} if mirror else {443})), "images that others begin with"
+        ),
     ]
+    if source:
+        found.append(Flow(WORKFLOWS, WORLD, (_outside(source),), "the model's source"))
     for name in apps.environments:
         found += [
             Flow(INGRESS, name, (ports.SERVER,), "people and programs ask the model"),

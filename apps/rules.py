@@ -6,7 +6,7 @@ Each rule is a pure function from the environment to problems; none of them rais
 from collections.abc import Iterator
 
 import config
-from apps import inventory
+from apps import inventory, settings
 from config import Environment, Problem
 from mlops import inventory as platform_inventory
 
@@ -24,6 +24,7 @@ def check(environment: Environment) -> Iterator[Problem]:
         return
     yield from _needs(platform)
     yield from _names(apps, platform)
+    yield from _numbers(apps)
 
 
 def _needs(platform: config.Platform) -> Iterator[Problem]:
@@ -40,7 +41,7 @@ def _needs(platform: config.Platform) -> Iterator[Problem]:
 
 
 def _names(apps: config.Apps, platform: config.Platform) -> Iterator[Problem]:
-    taken = {space.name for space in platform_inventory.spaces(platform)} | {inventory.DELIVERY}
+    taken = {space.name for space in platform_inventory.spaces(platform)} | {inventory.DELIVERY, inventory.BUILDS}
     for name, target in apps.environments.items():
         key = f"apps.environments.{name}"
         if name in taken or name.startswith(OWNED):
@@ -52,3 +53,11 @@ def _names(apps: config.Apps, platform: config.Platform) -> Iterator[Problem]:
         if target.node_port and ports.count(target.node_port) > 1:
             key = f"apps.environments.{name}.node_port"
             yield Problem(key, str(target.node_port), "is another's port", "give it a port of its own")
+
+
+def _numbers(apps: config.Apps) -> Iterator[Problem]:
+    """Thresholds that no number of requests could decide by."""
+    try:
+        settings.thresholds(apps.gate)
+    except ValueError as problem:
+        yield Problem("apps.gate", "(its values)", str(problem), "see docs/delivery.md, The gate")

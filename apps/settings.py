@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import config
 from apps import ports
-from apps.delivery import manifests
+from apps.delivery import gate, manifests, measure
 from apps.delivery.releases import Policy
 from apps.delivery.repository import Login, Remote
 from apps.delivery.steps import Address, Mlflow, Settings, Waiting
@@ -15,7 +15,7 @@ from mlops.mlflow.values import CLIENT
 
 TOKENS = "/run/tokens"
 """Folder of the steps' passwords, each a file."""
-GIT_TOKEN, MLFLOW_TOKEN = "git", "mlflow"
+GIT_TOKEN, SOURCE_TOKEN, MLFLOW_TOKEN = "git", "source", "mlflow"
 START_SECONDS = 120
 """So long may a pod take until it serves."""
 ROLLOUT_SECONDS = 600
@@ -38,8 +38,26 @@ class Facts:
     """Name of what production's requests must pass."""
 
 
+def source(wanted: config.Source) -> Remote:
+    """Where the model's source is."""
+    if wanted.url is None:
+        return Remote(git.url(git.MODEL), wanted.branch, login=_login(git.STEPS, GIT_TOKEN), unencrypted=True)
+    login = _login(wanted.user, SOURCE_TOKEN) if wanted.user else None
+    return Remote(wanted.url, wanted.branch, login=login, unencrypted=wanted.url.startswith("http://"))
+
+
 def _login(user: str, file: str) -> Login:
     return Login(user, f"{TOKENS}/{file}")
+
+
+def thresholds(wanted: config.Gate) -> gate.Settings:
+    """The gate's."""
+    return gate.Settings(
+        gate.Contract(frozenset(wanted.classes)),
+        gate.Resources(memory_share=wanted.memory_share),
+        gate.Load(wanted.requests, wanted.concurrency, success=wanted.success, p95_ms=wanted.p95_ms),
+        gate.Comparison(accuracy_margin=wanted.accuracy_margin),
+    )
 
 
 def _environment(name: str, target: config.Target) -> manifests.Environment:
@@ -78,4 +96,7 @@ def of(apps: config.Apps, facts: Facts) -> Settings:
         waiting=Waiting(seconds=ROLLOUT_SECONDS, interval=1, answers=10),
         mlflow=Mlflow(ADDRESS, apps.model, _login(CLIENT, MLFLOW_TOKEN), None),
         work=None,
+        source=source(apps.source),
+        gate=thresholds(apps.gate),
+        limits=measure.Limits(),
     )

@@ -31,6 +31,8 @@ class StepsArgs:
     facts: pulumi.Output[Facts]
     git: GitServer
     mlflow: Mlflow
+    source_token: pulumi.Output[str] | None
+    """Of the model's repository, where it names a user."""
 
 
 class Steps(pulumi.ComponentResource):
@@ -38,6 +40,8 @@ class Steps(pulumi.ComponentResource):
 
     settings: pulumi.Output[str]
     """What every step is told, as JSON; no secret is in it."""
+    package: pulumi.Output[str]
+    """Name of the ConfigMap of the program, known when all that steps mount is there."""
 
     def __init__(self, name: str, args: StepsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Make them; `opts` gives the provider."""
@@ -45,19 +49,24 @@ class Steps(pulumi.ComponentResource):
         self._base = args.base
         self.settings = args.facts.apply(lambda facts: written(settings.of(args.config, facts)))
         tokens = {settings.GIT_TOKEN: args.git.passwords[git.STEPS], settings.MLFLOW_TOKEN: args.mlflow.password}
-        credentials.secret(args.base, TOKENS, SPACE, tokens, self)
-        self._map(PACKAGE, binary_data={package.ARCHIVE: base64.b64encode(package.archive()).decode()})
-        self._map(SETTINGS, data={"settings.json": self.settings})
+        if args.source_token is not None:
+            tokens[settings.SOURCE_TOKEN] = args.source_token
+        secret = credentials.secret(args.base, TOKENS, SPACE, tokens, self)
+        program = self._map(PACKAGE, binary_data={package.ARCHIVE: base64.b64encode(package.archive()).decode()})
+        told = self._map(SETTINGS, data={"settings.json": self.settings})
+        self.package = pulumi.Output.all(program, told, secret).apply(lambda names: str(names[0]))
         self.register_outputs({})
 
-    def _map(self, name: str, **content: Any) -> None:
+    def _map(self, name: str, **content: Any) -> pulumi.Output[str]:
         # A program that changes is another ConfigMap: a step ends with the one that it began with.
         fixed = content.get("binary_data")
         called = f"{name}-{hashlib.sha256(str(fixed).encode()).hexdigest()[:10]}" if fixed else name
-        ConfigMap(
+        made = ConfigMap(
             name,
             metadata={"name": called, "namespace": self._base.spaces[SPACE]},
             immutable=True if fixed else None,
             opts=self._base.under(self),
             **content,
         )
+        known: pulumi.Output[str] = made.id.apply(lambda _: called)
+        return known

@@ -4,7 +4,7 @@ Single-source rules: what exists elsewhere in the tree is derived, never repeate
 means, its unit and its default. A bad environment is refused in one pass that names all that is wrong.
 """
 
-from config.apps import Apps, Releases, Target
+from config.apps import Apps, Gate, Releases, Source, Target, Training
 from config.artifacts import Artifacts, Download
 from config.charts import Charts
 from config.cluster import (
@@ -82,6 +82,7 @@ __all__ = [
     "ExistingCluster",
     "ExternalStore",
     "ExternalTarget",
+    "Gate",
     "Gpu",
     "HostsInfra",
     "Images",
@@ -112,9 +113,11 @@ __all__ = [
     "Site",
     "SnapshotStore",
     "Snapshots",
+    "Source",
     "Sso",
     "Summaries",
     "Target",
+    "Training",
     "Volume",
     "Vpn",
     "load",

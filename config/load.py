@@ -10,6 +10,7 @@ from typing import Any
 
 import pulumi
 
+from config.apps import SOURCE_TOKEN, Apps
 from config.cluster import (
     KUBECONFIG,
     SNAPSHOT_ACCESS_KEY,
@@ -48,6 +49,7 @@ SECRETS = {
     BACKUP_SECRET_KEY: "its secret key",
     SSO_CLIENT_SECRET: "client secret of `platform.ingress.sso`",
     SUMMARY_API_KEY: "key of `platform.monitoring.summaries`, where it wants one",
+    SOURCE_TOKEN: "token of `apps.source`, where it names a user",
     GIT_TOKEN: "token of the repositories of `platform.argo` that name a user",
     COMMENT_URL: "webhook that gets the digests of alerts, where a team wants them, such as a chat's",
 }
@@ -73,6 +75,7 @@ class Secrets:
     summary_api_key: pulumi.Output[str] | None = None
     comment_url: pulumi.Output[str] | None = None
     git_token: pulumi.Output[str] | None = None
+    source_token: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,13 @@ def _needs(environment: Environment) -> Iterator[_Need]:
             yield _Need(name, why="cluster.snapshots.s3 needs the bucket's keys")
     if environment.platform is not None:
         yield from _platform_needs(environment.platform)
+    if environment.apps is not None:
+        yield from _apps_needs(environment.apps)
+
+
+def _apps_needs(apps: Apps) -> Iterator[_Need]:
+    if apps.source.url and apps.source.user:
+        yield _Need(SOURCE_TOKEN, why="apps.source names a user")
 
 
 def _platform_needs(platform: Platform) -> Iterator[_Need]:

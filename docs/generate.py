@@ -17,6 +17,7 @@ sys.path.insert(0, str(DOCS.parent))
 sys.path.append(str(DOCS.parent / "platform"))
 
 import config  # noqa: E402  the project's folder must be on the path first
+from apps import inventory as applications  # noqa: E402
 from cluster.kubeconfig import TUNNEL  # noqa: E402
 from mlops import inventory  # noqa: E402
 from mlops.flows import API, METADATA, NODES, PODS, WORLD  # noqa: E402
@@ -59,6 +60,9 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("The backups' bucket", "platform.backups.store", config.BackupStore),
     ("apps", "apps", config.Apps),
     ("An environment of the model", "apps.environments.NAME", config.Target),
+    ("The model's repository", "apps.source", config.Source),
+    ("Training", "apps.training", config.Training),
+    ("The gate", "apps.gate", config.Gate),
     ("Releases", "apps.releases", config.Releases),
     ("An edge cluster", "edge", config.Edge),
     ("artifacts", "artifacts", config.Artifacts),
@@ -199,13 +203,18 @@ PEERS = {
 
 
 def flows() -> str:
-    """The namespaces of the platform, and who talks to whom."""
-    wanted = config.Platform.model_validate(EVERYTHING)
+    """The namespaces of the platform and of the applications, and who talks to whom."""
+    wanted, model = (
+        config.Platform.model_validate(EVERYTHING),
+        config.Apps.model_validate({"gate": {"classes": ["any"]}}),
+    )
+    spaces = (*inventory.spaces(wanted), *applications.spaces(model))
+    permitted = {*inventory.flows(wanted), *applications.flows(model)}
     lines = [
         "# Namespaces and flows",
         "",
-        "Generated from the components in `platform/mlops/` by `make docs`, for a platform with every part and the",
-        "profile `default`. A part that is left out takes its rows along.",
+        "Generated from the components in `platform/mlops/` and `apps/` by `make docs`, for a platform with every part,",
+        "the profile `default` and the default environments of a model. A part that is left out takes its rows along.",
         "",
         "## Namespaces",
         "",
@@ -215,7 +224,7 @@ def flows() -> str:
         "| namespace | Pod Security | CPU requested | memory limit | pods | volumes | why not restricted |",
         "|---|---|---|---|---|---|---|",
     ]
-    for space in sorted(inventory.spaces(wanted), key=lambda space: space.name):
+    for space in sorted(spaces, key=lambda space: space.name):
         sizes = f"{space.cpu} | {space.memory} | {space.pods} | {space.storage}"
         lines.append(f"| `{space.name}` | {space.level} | {sizes} | {space.why} |")
     lines += [
@@ -229,7 +238,7 @@ def flows() -> str:
         "| from | to | ports | why |",
         "|---|---|---|---|",
     ]
-    for flow in sorted(set(inventory.flows(wanted)), key=lambda flow: (flow.source, flow.target, flow.ports)):
+    for flow in sorted(permitted, key=lambda flow: (flow.source, flow.target, flow.ports)):
         ports = ", ".join(map(str, flow.ports))
         lines.append(f"| `{flow.source}` | `{flow.target}` | {ports} | {flow.why} |")
     lines += ["", "Names that are no namespace:", ""]

@@ -1,6 +1,6 @@
-"""The stack's own Git server: the repository that says what runs where.
+"""The stack's own Git server: what runs where, and the source of a model that has no repository elsewhere.
 
-Owns its pod, its volume, its accounts and its host name. Does not own what is in it: that is the
+Owns its pod, its volume, its accounts and its host name. Does not own what is in the repositories: that is the
 pipeline's (`apps/delivery`), and people's.
 """
 

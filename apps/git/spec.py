@@ -7,8 +7,8 @@ from apps import ports
 from mlops.pods import hardened
 
 NAME = "git"
-RELEASES = "releases"
-"""Its repository: what runs where."""
+RELEASES, MODEL = "releases", "model"
+"""Its repositories: what runs where, and the model's source."""
 PEOPLE, STEPS, ARGO_CD = "people", "steps", "argocd"
 """Its accounts."""
 READ, WRITE = "read", "write"
@@ -25,6 +25,7 @@ def rights() -> dict[str, Any]:
     """Who may do what. People revert by writing releases; Argo CD, which runs what is written, writes nothing."""
     return {
         RELEASES: {"linear": True, "rights": {PEOPLE: WRITE, STEPS: WRITE, ARGO_CD: READ}},
+        MODEL: {"linear": False, "rights": {PEOPLE: WRITE, STEPS: READ}},
     }
 
 

@@ -15,6 +15,7 @@ from apps import inventory, package, steps
 from apps.delivery.steps.settings import Settings, read_settings
 from apps.environments import spec
 from apps.git import spec as git
+from mlops.flows import WORLD
 from tests.environments import changed, dev, existing
 from tests.unit import graph, platforms
 
@@ -76,10 +77,18 @@ def test_argo_cd_may_make_two_kinds_of_objects_in_the_environments_and_nothing_e
 
 def test_only_the_stated_flows_reach_an_environment_and_none_leads_into_the_world() -> None:
     """A model that is taken over should find nobody."""
-    tree = config.Apps.model_validate(dev()["apps"])
-    for flow in inventory.flows(tree):
-        assert flow.target in {*NAMES, inventory.DELIVERY}, flow
-        assert flow.source not in NAMES, flow
+    permitted = inventory.flows(config.Apps.model_validate(dev()["apps"]))
+    assert {flow.source for flow in permitted if flow.target in NAMES} == {"ingress", "workflows", "monitoring"}
+    assert not [flow for flow in permitted if flow.source in NAMES]
+
+
+def test_only_builds_reach_into_the_world_and_only_for_images() -> None:
+    """They run what a repository says; the steps, which have passwords, reach only where their source is."""
+    tree = dev()["apps"]
+    permitted = inventory.flows(config.Apps.model_validate(tree), "http://mirror.example.org:5000")
+    assert [(flow.source, flow.ports) for flow in permitted if flow.target == WORLD] == [("builds", (443, 5000))]
+    elsewhere = config.Apps.model_validate({**tree, "source": {"url": "https://git.example.org/model"}})
+    assert ("workflows", (443,)) in [(f.source, f.ports) for f in inventory.flows(elsewhere) if f.target == WORLD]
 
 
 def test_what_steps_are_told_is_read_by_them_and_no_secret_is_in_it() -> None:
