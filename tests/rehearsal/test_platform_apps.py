@@ -2,138 +2,26 @@
 
 import json
 import os
-import select
-import shlex
-import socket
-import socketserver
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import versions
-from apps import package, steps
-from apps.delivery import gate
-from apps.delivery.releases import Release, written
 from apps.environments.spec import APPLICATION
 from rehearsal.paths import PROJECT
-from tests.environments import dev
 from tests.rehearsal import models
 from tests.rehearsal.cluster import Kubectl, until
+from tests.rehearsal.delivery import CANARY, ENVIRONMENTS, PRODUCTION, Delivery, names_lead_to, outside
 from tests.rehearsal.images import Registry
 from tests.rehearsal.models import Client, Model
 from tests.rehearsal.services import Platform
 
-SPACE = "workflows"
-ENVIRONMENTS = tuple(dev()["apps"]["environments"])
-STAGING, CANARY, PRODUCTION = ENVIRONMENTS
 ONE, TWO = Model("1", "a" * 40), Model("2", "b" * 40)
-PASSED = gate.Decision(tuple(gate.Verdict(test, gate.Outcome.PASSED, "") for test in gate.Test))
-SECONDS = 120
 TAKES_EFFECT = 30
 """Seconds in which a revert serves, by the project's goal."""
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """The environments, and the steps that change what runs in them."""
-
-    platform: Platform
-    digests: dict[str, str]
-
-    @property
-    def kubectl(self) -> Kubectl:
-        return self.platform.kubectl
-
-    def release(self, model: Model, run: str) -> Release:
-        return Release(self.digests[model.version], model.version, model.revision, run)
-
-    def url(self, environment: str) -> str:
-        return str(self.platform.outputs["environments"][environment])
-
-    def version(self, environment: str) -> str:
-        """What it serves, by its host name and with its password; empty where it serves nothing."""
-        said = models.served(self.platform.session(environment), self.url(environment))
-        return str(said["model_version"]) if said else ""
-
-    def wait(self, environment: str, version: str, seconds: float = SECONDS) -> float:
-        """Seconds until it serves a version."""
-        began = time.monotonic()
-        until(f"{environment} to serve {version}", lambda: self.version(environment) == version, seconds)
-        return time.monotonic() - began
-
-    def step(self, step: str, *words: str, **files: Any) -> str:
-        """Run a step in a pod, where workflows run, as a workflow would; what it said."""
-        name = f"step-{time.time_ns()}"
-        env = [{"name": key.upper(), "value": written(value)} for key, value in files.items()]
-        lines = [f'printf %s "${key.upper()}" > /work/{key}.json' for key in files]
-        given = " ".join([shlex.join(words), *(f"--{key} /work/{key}.json" for key in files)])
-        call = f"python3 -m delivery {step} --settings /etc/delivery/settings.json --who test {given}"
-        # As a workflow tries again: a new pod's network policy is not in force in its first second.
-        lines += [
-            f"for pause in 1 2 4 8; do code=0; {call} || code=$?",
-            "[ $code = 1 ] || exit $code; sleep $pause; done",
-        ]
-        lines.append("exit 1")
-        [program] = [
-            item["metadata"]["name"]
-            for item in self.kubectl.get("configmaps", "-n", SPACE)["items"]
-            if item["metadata"]["name"].startswith(f"{steps.PACKAGE}-")
-        ]
-        volumes: dict[str, dict[str, Any]] = {
-            "package": {"configMap": {"name": program}},
-            "settings": {"configMap": {"name": steps.SETTINGS}},
-            "tokens": {"secret": {"secretName": steps.TOKENS, "defaultMode": 0o440}},
-            "tmp": {"emptyDir": {}},
-        }
-        mounts = {"package": "/srv", "settings": "/etc/delivery", "tokens": "/run/tokens", "tmp": "/work"}
-        user = {"runAsNonRoot": True, "runAsUser": 65534, "fsGroup": 65534}
-        container = {
-            "name": "step",
-            "image": versions.PYTHON_GIT.tagged,
-            "command": ["/bin/sh", "-ec", "\n".join(lines)],
-            "env": [{"name": "PYTHONPATH", "value": f"/srv/{package.ARCHIVE}"}, *env],
-            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-            "volumeMounts": [{"name": key, "mountPath": path} for key, path in mounts.items()],
-        }
-        spec = {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "securityContext": {**user, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-            "volumes": [{"name": key, **value} for key, value in volumes.items()],
-        }
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": SPACE}, "spec": spec}
-        self.kubectl.apply(json.dumps(pod))
-
-        def ended() -> str:
-            phase: str = self.kubectl.get("pod", name, "-n", SPACE)["status"]["phase"]
-            return phase if phase in ("Succeeded", "Failed") else ""
-
-        phase = until(f"the step {step}", ended, SECONDS)
-        said = self.kubectl.run("logs", name, "-n", SPACE)
-        self.kubectl.run("delete", "pod", name, "-n", SPACE, "--wait=false")
-        assert phase == "Succeeded", said
-        return said
-
-    def tested(self, model: Model, run: str) -> Release:
-        """A release that is built, serves in the first environment and has passed its gate."""
-        release = self.release(model, run)
-        self.step("built", release=release)
-        self.step("serving", "--environment", STAGING, release=release)
-        self.step("gate-ended", release=release, decision=PASSED)
-        return release
-
-    def approve(self, release: Release) -> None:
-        self.step("approve", "--digest", release.digest, "--run", release.run, "--why", "a test")
 
 
 @pytest.fixture(scope="module")
@@ -144,56 +32,22 @@ def delivery(platform: Platform) -> Delivery:
     session.auth = (platform.secret(where, "username"), platform.secret(where, "password"))
     registry = Registry(session, platform.url("registry"))
     digests = {}
+    register(platform, ONE, TWO)
     for model in (ONE, TWO):
         digests[model.version] = model.digest()
         models.push(registry, f"models/{model.name.lower()}", digests[model.version])
     return Delivery(platform, digests)
 
 
-class _Tunnel(socketserver.BaseRequestHandler):
-    """CONNECT to any name, at the address that all names of the domain lead to."""
-
-    address = ""
-
-    def handle(self) -> None:
-        asked = self.request.recv(4096).decode().split()[1]
-        with socket.create_connection((self.address, int(asked.partition(":")[2])), 10) as upstream:
-            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            pair = {self.request: upstream, upstream: self.request}
-            while True:
-                for ready in select.select(list(pair), [], [], 60)[0]:
-                    content = ready.recv(65536)
-                    if not content:
-                        return
-                    pair[ready].sendall(content)
-
-
-@contextmanager
-def names_lead_to(address: str) -> Iterator[str]:
-    """A proxy that stands in for the DNS record of the domain, for programs that are not this process."""
-    handler = type("Bound", (_Tunnel,), {"address": address})
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-def outside(delivery: Delivery, folder: Path) -> Path:
-    """The settings of an operator's computer: those of the pods, with the address and login of a person."""
-    platform = delivery.platform
-    user, password = platform.password("git")
-    (folder / "token").write_text(password)
-    settings = json.loads(platform.outputs["delivery"])
-    settings["repository"] |= {
-        "url": f"{platform.url('git')}/releases.git",
-        "unencrypted": False,
-        "authority": str(platform.authority),
-        "login": {"user": user, "token": str(folder / "token")},
-    }
-    file = folder / "settings.json"
-    file.write_text(json.dumps(settings))
-    return file
+def register(platform: Platform, *wanted: Model) -> None:
+    """Make versions in MLflow, so that aliases may point to them."""
+    with platform.mlflow() as client:
+        name = wanted[0].name
+        client.create_registered_model(name)
+        for model in wanted:
+            run = client.create_run(client.get_experiment_by_name("Default").experiment_id)
+            made = client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id)
+            assert made.version == model.version
 
 
 def test_an_environment_is_empty_before_its_first_release(delivery: Delivery) -> None:
