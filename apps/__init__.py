@@ -4,9 +4,8 @@ Owns where a model's source comes from, what makes it an image, and where it run
 in Git, and the pipeline (`apps/delivery`) writes it there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pulumi
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
@@ -18,12 +17,15 @@ from apps.environments import Environments, EnvironmentsArgs
 from apps.git import GitServer, GitServerArgs
 from apps.settings import Facts
 from apps.steps import Steps, StepsArgs
+from apps.webhook import Webhook, WebhookArgs
 from apps.workflows import Workflows, WorkflowsArgs
 from cluster import Access, Cluster
 from config import Settings
 from mlops import Platform, flows, gateway_api
 from mlops.argo.cd import Cd
 from mlops.argo.workflows import Workflows as ArgoWorkflows
+from mlops.base import Base
+from mlops.flows import Flow
 from mlops.mlflow import Mlflow
 from mlops.registry import Registry
 from mlops.services import Service
@@ -85,9 +87,11 @@ class Apps(pulumi.ComponentResource):
         joined = WorkflowsArgs(base, wanted, image, steps, builds, args.mlflow, args.registry, args.argo)
         Workflows("workflows", joined, under)
         self.services = [git.service, *self.environments.services]
+        if wanted.webhook and platform.events is not None:
+            Webhook("webhook", WebhookArgs(base, wanted.source, platform.events, platform.ingress), under)
         self.register_outputs({})
 
-    def _open(self, base: Any, permitted: Any, closed: set[str]) -> None:
+    def _open(self, base: Base, permitted: Sequence[Flow], closed: set[str]) -> None:
         """What the platform's namespaces let through for this layer, beside their own."""
         for space in sorted(closed):
             spec = flows.added(space, permitted)

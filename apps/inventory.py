@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import config
 from apps import ports
+from mlops.argo import events
 from mlops.argo.accounts import SPACE as WORKFLOWS
 from mlops.flows import WORLD, Flow
 from mlops.spaces import Space
@@ -12,7 +13,7 @@ DELIVERY = "delivery"
 """Namespace of the stack's own Git server."""
 BUILDS = "builds"
 """Namespace of what builds images."""
-ARGO_CD, INGRESS, MONITORING, REGISTRY = "argocd", "ingress", "monitoring", "registry"
+ARGO_CD, EVENTS, INGRESS, MONITORING, REGISTRY = "argocd", "argo-events", "ingress", "monitoring", "registry"
 
 
 def _outside(url: str) -> int:
@@ -52,6 +53,8 @@ def flows(apps: config.Apps, mirror: str | None = None) -> tuple[Flow, ...]:
             BUILDS, WORLD, tuple(sorted({443, _outside(mirror)} if mirror else {443})), "images that others begin with"
         ),
     ]
+    if apps.webhook:
+        found.append(Flow(INGRESS, EVENTS, (events.PORT,), "GitHub tells of new commits, signed"))
     if source:
         found.append(Flow(WORKFLOWS, WORLD, (_outside(source),), "the model's source"))
     for name in apps.environments:

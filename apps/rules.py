@@ -25,6 +25,7 @@ def check(environment: Environment) -> Iterator[Problem]:
     yield from _needs(platform)
     yield from _names(apps, platform)
     yield from _numbers(apps)
+    yield from _webhook(apps, platform)
 
 
 def _needs(platform: config.Platform) -> Iterator[Problem]:
@@ -61,3 +62,14 @@ def _numbers(apps: config.Apps) -> Iterator[Problem]:
         settings.thresholds(apps.gate)
     except ValueError as problem:
         yield Problem("apps.gate", "(its values)", str(problem), "see docs/delivery.md, The gate")
+
+
+def _webhook(apps: config.Apps, platform: config.Platform) -> Iterator[Problem]:
+    """GitHub tells of repositories at GitHub."""
+    if not apps.webhook:
+        return
+    if not platform.argo.events:
+        yield Problem("platform.argo.events", "false", "apps.webhook needs it", "turn it on, or apps.webhook off")
+    if settings.github(apps.source) is None:
+        rule = "GitHub tells of a repository of its own, https://HOST/OWNER/NAME"
+        yield Problem("apps.source.url", apps.source.url or "(missing)", rule, "give that, or turn apps.webhook off")

@@ -1,6 +1,8 @@
 """What the steps of `apps/delivery` are told, from the configuration. Pure."""
 
+import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import config
 from apps import ports
@@ -48,6 +50,12 @@ def source(wanted: config.Source) -> Remote:
 
 def _login(user: str, file: str) -> Login:
     return Login(user, f"{TOKENS}/{file}")
+
+
+def github(wanted: config.Source) -> str | None:
+    """OWNER/NAME of a repository at GitHub, which may be a company's own; None for a URL that has no such path."""
+    path = urlsplit(wanted.url or "").path.strip("/").removesuffix(".git")
+    return path if re.fullmatch(r"[^/]+/[^/]+", path) else None
 
 
 def thresholds(wanted: config.Gate) -> gate.Settings:

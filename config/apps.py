@@ -78,6 +78,9 @@ class Apps(Model):
     )
     gate: Gate = Field(description="see its section")
     releases: Releases = Field(Releases(), description="see its section")
+    webhook: bool = Field(
+        False, description="GitHub starts the pipeline at each push to source.branch, by https://hooks.DOMAIN/github"
+    )
     schedule: Cron | None = Field(
         "0 2 * * *", description="when the newest commit is trained again: cron, UTC; none: never by the clock"
     )

@@ -213,7 +213,7 @@ def flows() -> str:
     lines = [
         "# Namespaces and flows",
         "",
-        "Generated from the components in `platform/mlops/` and `apps/` by `make docs`, for a platform with every part,",
+        "Generated from the components in `platform/mlops` and `apps` by `make docs`, for a platform with every part,",
         "the profile `default` and the default environments of a model. A part that is left out takes its rows along.",
         "",
         "## Namespaces",

@@ -121,7 +121,7 @@ def webhook(kubectl: Kubectl, secrets: Path) -> str:
 @pytest.fixture(scope="module")
 def pushes(kubectl: Kubectl, secrets: Path) -> str:
     """GitHub's webhook and its sensor; returns the webhook's URL."""
-    sensor = github.sensor(REPOSITORY, "main", "pipeline", "revision", "workflows")
+    sensor = github.sensor(github.Watched(REPOSITORY, "main", "pipeline", "revision", {"who": "github"}), "workflows")
     made = [custom("EventSource", "github", github.source("github", REPOSITORY)), custom("Sensor", "github", sensor)]
     kubectl.apply(text(*made))
     # Both sources listen at the same port, each in a pod of its own; here they are on one computer.
@@ -218,7 +218,7 @@ def test_a_push_to_the_branch_starts_one_workflow_however_often_it_is_told(kubec
     assert pushed(pushes, None) == HTTPStatus.OK
     until("the workflow", lambda: len(commits(kubectl)) == len(before) + 1, 20)
     [made] = [item for item in started(kubectl) if item["metadata"]["name"] == "pipeline-3f2a9c1b77de"]
-    assert made["spec"]["arguments"]["parameters"] == [{"name": "revision", "value": COMMIT}]
+    assert made["spec"]["arguments"]["parameters"][0] == {"name": "revision", "value": COMMIT}
     failed = 'argo_events_action_failed_total{sensor_name="github",trigger_name="pipeline"}'
     assert failed not in metrics()
     assert [pushed(pushes, None, delivery=delivery) for delivery in ("1", "2")] == [HTTPStatus.OK] * 2

@@ -174,3 +174,23 @@ def test_the_package_of_steps_is_equal_for_equal_sources_and_runs_as_it_is(tmp_p
 def test_a_package_fits_into_a_configmap() -> None:
     """The API takes 1 MiB, and base64 adds a third."""
     assert len(package.archive()) < 512 * 1024
+
+
+def test_a_webhook_is_open_only_where_it_is_wanted_and_at_its_one_path() -> None:
+    """Its source checks the signature; nothing else of Argo Events is reached from outside."""
+    assert "github" not in objects(shipped(), "kubernetes:argoproj.io/v1alpha1:EventSource", "argo-events")
+    source = {"url": "https://github.com/team/model.git"}
+    found = recorded(apps={**dev()["apps"], "source": source, "webhook": True})
+    [spec_] = [item["spec"] for item in objects(found, ROUTE, "argo-events").values()]
+    assert [rule["matches"] for rule in spec_["rules"]] == [
+        [{"path": {"type": "Exact", "value": "/github"}, "method": "POST"}]
+    ]
+    made = objects(found, "kubernetes:argoproj.io/v1alpha1:EventSource", "argo-events")["github"]["spec"]["github"]
+    [secret] = [name for name in objects(found, SECRET, "argo-events") if name.startswith("github-webhook")]
+    assert made["push"]["webhookSecret"]["name"] == secret
+    assert made["push"]["repositories"] == [{"owner": "team", "names": ["model"]}]
+    sensor = objects(found, "kubernetes:argoproj.io/v1alpha1:Sensor", "argo-events")["github"]["spec"]
+    [trigger] = sensor["triggers"]
+    started = trigger["template"]["k8s"]["source"]["resource"]["spec"]
+    assert started["workflowTemplateRef"] == {"name": "pipeline"}
+    assert [entry["name"] for entry in started["arguments"]["parameters"]] == ["revision", "who", "why"]

@@ -20,7 +20,7 @@ REPOSITORY, COMMIT = "team/model", "3f2a9c1b77de" + "0" * 28
 HOOKS = {hook.event: hook for hook in hooks.hooks(events.source("tokens"))}
 [SIGNED] = hooks.hooks(github.source("secret", REPOSITORY))
 ALERTS = events.sensor("alerts", "log-analysis", "alerts", "workflows")
-COMMITS = github.sensor(REPOSITORY, "main", "pipeline", "revision", "workflows")
+COMMITS = github.sensor(github.Watched(REPOSITORY, "main", "pipeline", "revision", {"who": "github"}), "workflows")
 
 
 def pushed(**changes: Any) -> dict[str, Any]:
@@ -115,7 +115,9 @@ def test_a_branch_that_is_deleted_starts_nothing() -> None:
 
 def test_a_dot_in_a_branch_is_a_dot() -> None:
     """In a regular expression it would be anything."""
-    [dependency] = github.sensor(REPOSITORY, "v1.2", "pipeline", "revision", "workflows")["dependencies"]
+    [dependency] = github.sensor(
+        github.Watched(REPOSITORY, "v1.2", "pipeline", "revision", {"who": "github"}), "workflows"
+    )["dependencies"]
     data = {"body": {**pushed(ref="refs/heads/v1x2"), "X-GitHub-Event": "push"}}
     assert not triggers.passes(dependency, data)
     data["body"]["ref"] = "refs/heads/v1.2"
@@ -126,7 +128,8 @@ def test_a_commit_names_its_workflow_and_is_its_parameter() -> None:
     """Told twice, it meets the workflow of the first time."""
     made = triggers.filled(COMMITS["triggers"][0], {"body": pushed()})
     assert made["metadata"]["name"] == "pipeline-3f2a9c1b77de"
-    assert made["spec"]["arguments"]["parameters"] == [{"name": "revision", "value": COMMIT}]
+    given = {entry["name"]: entry["value"] for entry in made["spec"]["arguments"]["parameters"]}
+    assert given == {"revision": COMMIT, "who": "github"}
     assert COMMITS["triggers"][0]["template"]["k8s"]["source"]["resource"]["metadata"]["name"] == ""
 
 

@@ -170,12 +170,12 @@ class Events(pulumi.ComponentResource):
         self._release = base.release(NAME, ARGO_EVENTS_CHART, NAME, values(base.images), self)
         server = self._server()
         url = server.id.apply(lambda _: f"nats://{bus.NAME}.{NAME}.svc:{bus.PORT}")
-        self._bus = self._object("EventBus", BUS, bus.event_bus(url, self._access))
+        self._bus = self.add("EventBus", BUS, bus.event_bus(url, self._access))
         self._account(SOURCE, token=False)
         self._account(TRIGGER, token=True)
         accounts.bind(base, TRIGGER, NAME, accounts.starting(), self)
         secret = credentials.secret(base, f"{TOKENS}-{base.config.rotation}", NAME, self._tokens, self)
-        self._source = self._object("EventSource", SOURCE, source(secret))
+        self._source = self.add("EventSource", SOURCE, source(secret))
         self.register_outputs({})
 
     def webhook(self, event: str) -> tuple[str, pulumi.Output[str]]:
@@ -184,7 +184,7 @@ class Events(pulumi.ComponentResource):
 
     def sensor(self, event: str, workflow: str, parameter: str) -> None:
         """Start a workflow by a template of the namespace of workflows for each event; the body is its parameter."""
-        self._object("Sensor", workflow, sensor(event, workflow, parameter, self._base.spaces[accounts.SPACE]))
+        self.add("Sensor", workflow, sensor(event, workflow, parameter, self._base.spaces[accounts.SPACE]))
 
     def _account(self, name: str, *, token: bool) -> None:
         metadata = {"name": name, "namespace": self._base.spaces[NAME]}
@@ -210,7 +210,8 @@ class Events(pulumi.ComponentResource):
         )
         return made
 
-    def _object(self, kind: str, name: str, spec: Mapping[str, Any]) -> CustomResource:
+    def add(self, kind: str, name: str, spec: Mapping[str, Any]) -> CustomResource:
+        """An object of Argo Events, made when what it needs is there."""
         # The release brings the kind; a source or a sensor needs the bus, and a sensor what it starts.
         after = [self._release] if kind == "EventBus" else [self._release, self._bus, self._args.workflows]
         return CustomResource(

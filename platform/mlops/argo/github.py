@@ -5,6 +5,8 @@ enters the webhook there: its URL, the secret, the content type application/json
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -23,6 +25,21 @@ LARGEST = 2 << 20
 SHOWN = 12
 """Digits of a commit in the name of its workflow."""
 COMMIT = "^([0-9a-f]{40}|[0-9a-f]{64})$"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A branch, and what each of its commits starts."""
+
+    repository: str
+    """OWNER/NAME."""
+    branch: str
+    workflow: str
+    """Name of a WorkflowTemplate."""
+    parameter: str
+    """The one that is the commit."""
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    """Other parameters."""
 
 
 def source(secret: pulumi.Input[str], repository: str) -> dict[str, Any]:
@@ -64,22 +81,23 @@ def filters(repository: str, branch: str) -> list[dict[str, Any]]:
     ]
 
 
-def sensor(repository: str, branch: str, workflow: str, parameter: str, space: pulumi.Input[str]) -> dict[str, Any]:
+def sensor(watched: Watched, space: pulumi.Input[str]) -> dict[str, Any]:
     """The spec of the sensor: a commit is the parameter of a workflow by a template, and names it.
 
     What is told twice meets the workflow of the first time, for as long as that is kept: the API answers 409, the
     sensor tries it as often as its strategy says, and nothing is started.
     """
+    fixed = [{"name": name, "value": value} for name, value in watched.fixed.items()]
     made = {
         "apiVersion": API_VERSION,
         "kind": "Workflow",
         "metadata": {"name": "", "namespace": space, "labels": {"leasehold/event": PUSH}},
         "spec": {
-            "workflowTemplateRef": {"name": workflow},
-            "arguments": {"parameters": [{"name": parameter, "value": ""}]},
+            "workflowTemplateRef": {"name": watched.workflow},
+            "arguments": {"parameters": [{"name": watched.parameter, "value": ""}, *fixed]},
         },
     }
-    named = f"{workflow}-{{{{ substr 0 {SHOWN} .Input.body.after }}}}"
+    named = f"{watched.workflow}-{{{{ substr 0 {SHOWN} .Input.body.after }}}}"
     parameters = [
         {"src": {"dependencyName": PUSH, "dataTemplate": named}, "dest": "metadata.name"},
         {"src": {"dependencyName": PUSH, "dataKey": "body.after"}, "dest": "spec.arguments.parameters.0.value"},
@@ -88,7 +106,7 @@ def sensor(repository: str, branch: str, workflow: str, parameter: str, space: p
         "name": PUSH,
         "eventSourceName": OBJECT,
         "eventName": PUSH,
-        "filters": {"data": filters(repository, branch)},
+        "filters": {"data": filters(watched.repository, watched.branch)},
     }
     return {
         "eventBusName": BUS,
@@ -97,7 +115,7 @@ def sensor(repository: str, branch: str, workflow: str, parameter: str, space: p
         "triggers": [
             {
                 "template": {
-                    "name": workflow,
+                    "name": watched.workflow,
                     "k8s": {"operation": "create", "source": {"resource": made}, "parameters": parameters},
                 },
                 # Further commits wait in the bus.
