@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -84,28 +86,49 @@ def test_strangers_get_no_prediction(delivery: Delivery) -> None:
         assert reply.status_code == 401, name
 
 
+NOT_NEEDED = (("argo-workflows", "argo-workflows-workflow-controller"), ("builds", "buildkitd"), ("mlflow", "mlflow"))
+"""Namespace and Deployment of what a revert does without."""
+
+
+@contextmanager
+def stopped(kubectl: Kubectl, *deployments: tuple[str, str]) -> Iterator[None]:
+    """Without a pod of these while it lasts; afterwards they are ready again."""
+    before = {each: kubectl.get("deployment", each[1], "-n", each[0])["spec"]["replicas"] for each in deployments}
+    try:
+        for space, name in deployments:
+            kubectl.run("scale", "deployment", name, "-n", space, "--replicas=0")
+        for each in deployments:
+            until(f"{each} to be gone", partial(gone, kubectl, *each), 60)
+        yield
+    finally:
+        for (space, name), replicas in before.items():
+            kubectl.run("scale", "deployment", name, "-n", space, f"--replicas={replicas}")
+        for space, name in before:
+            kubectl.run("rollout", "status", f"deployment/{name}", "-n", space, "--timeout=120s", timeout=130)
+
+
+def gone(kubectl: Kubectl, space: str, name: str) -> bool:
+    """Whether a Deployment has no pod."""
+    return not kubectl.get("deployment", name, "-n", space)["status"].get("replicas")
+
+
 def test_promotion_and_revert_lose_no_request_and_a_revert_takes_effect_within_half_a_minute(
     delivery: Delivery, tmp_path: Path
 ) -> None:
-    """The revert is made from outside, by Git alone: the workflow engine is stopped, and no pod of ours helps."""
+    """The revert is made from outside, by Git alone: the workflow engine, the builder and MLflow are stopped."""
     platform, kubectl = delivery.platform, delivery.kubectl
     settings = outside(delivery, tmp_path)
-    engine = ("deployment/argo-workflows-workflow-controller", "-n", "argo-workflows")
     with Client(platform.session(PRODUCTION), delivery.url(PRODUCTION)).asking() as client:
         delivery.approve(delivery.tested(TWO, "second"))
         delivery.wait(PRODUCTION, "2")
-        kubectl.run("scale", *engine, "--replicas=0")
-        try:
-            with names_lead_to(platform.address) as proxy:
-                command = [sys.executable, "-m", "delivery", "revert", "--settings", str(settings), "--why", "a test"]
-                env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT / "apps"), "https_proxy": proxy}
-                done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
-                assert done.returncode == 0, done.stdout + done.stderr
+        with stopped(kubectl, *NOT_NEEDED), names_lead_to(platform.address) as proxy:
+            command = [sys.executable, "-m", "delivery", "revert", "--settings", str(settings), "--why", "a test"]
+            env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT / "apps"), "https_proxy": proxy}
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
             seconds = delivery.wait(PRODUCTION, "1", TAKES_EFFECT)
             rolled = ("rollout", "status", f"deployment/{APPLICATION}", "-n", PRODUCTION, "--timeout=90s")
             kubectl.run(*rolled, timeout=100)
-        finally:
-            kubectl.run("scale", *engine, "--replicas=1")
         time.sleep(8)  # the pods of the withdrawn version answer while they leave
     print(f"revert: {seconds:.1f} s; {client.answers} answers")
     assert client.failures == []

@@ -55,10 +55,10 @@ class Pipeline:
         with names_lead_to(platform.address) as proxy:
             self.git(*words, f"{platform.url('git')}/{repository}.git", https_proxy=proxy, **counted)
 
-    def evidence(self, run: str) -> dict[str, Any]:
-        """What Git keeps of a run's gate."""
+    def said(self, path: str) -> dict[str, Any]:
+        """What a file of the releases repository says now."""
         self.outside("fetch", "-q", "--no-tags", repository="releases")
-        found: dict[str, Any] = json.loads(self.git("show", f"FETCH_HEAD:evidence/{run}.json"))
+        found: dict[str, Any] = json.loads(self.git("show", f"FETCH_HEAD:{path}"))
         return found
 
     def branch(self, name: str, *files: tuple[str, str]) -> None:
@@ -98,11 +98,6 @@ class Pipeline:
 
     def run(self, template: str, **parameters: str) -> dict[str, Any]:
         return self.wait(self.start(template, **parameters))
-
-    def state(self) -> dict[str, Any]:
-        """What Git says, and since when: whatever changes is another number."""
-        found: dict[str, Any] = json.loads(self.delivery.step("status", "--result", "/dev/stdout").partition("\n{")[2])
-        return found
 
     def aliases(self) -> dict[str, str]:
         with self.delivery.platform.mlflow() as client:
@@ -167,8 +162,7 @@ def agreed(pipeline: Pipeline, environment: str, release: dict[str, Any]) -> Non
     """What is served, what Git says, and what the cluster runs: one and the same."""
     delivery = pipeline.delivery
     delivery.wait(environment, release["version"])
-    rows = {row["environment"]: row for row in pipeline.state()["rows"]}
-    assert rows[environment]["release"] == release
+    assert pipeline.said(f"environments/{environment}/release.json")["release"] == release
     pods = delivery.kubectl.get("deployment", "application", "-n", environment)["spec"]["template"]["spec"]
     assert pods["containers"][0]["image"].endswith(f"@{release['digest']}")
 
@@ -178,7 +172,7 @@ def test_a_persons_approval_takes_it_to_production_and_the_aliases_follow(
 ) -> None:
     """Whoever asks MLflow for production gets what production serves; the version says who tested it, and where."""
     release = json.loads(output(first, "release"))
-    assert pipeline.delivery.version(PRODUCTION) == ""
+    assert pipeline.delivery.version(PRODUCTION) != release["version"]
     words = {"digest": release["digest"], "run": release["run"], "who": "grace", "why": "looks good"}
     approved = pipeline.run("promote-model", **words)
     assert approved["phase"] == "Succeeded", said(approved)
@@ -209,7 +203,7 @@ def test_a_bad_revision_fails_its_part_of_the_gate_and_leaves_the_rest_alone(
     for name in (STAGING, PRODUCTION):
         agreed(pipeline, name, good)
     assert pipeline.aliases() == before
-    verdicts = pipeline.evidence(bad["run"])["decision"]["verdicts"]
+    verdicts = pipeline.said(f"evidence/{bad['run']}.json")["decision"]["verdicts"]
     assert {Test(v["test"]).part for v in verdicts if v["outcome"] == "failed"} == {FAULTS[revision]}, verdicts
     assert pipeline.tags(bad["version"])["leasehold.gate"] == "failed"
 
@@ -222,7 +216,7 @@ def test_a_build_that_fails_says_why_and_changes_no_release(
     pipeline: Pipeline, first: dict[str, Any], revision: str, cause: str
 ) -> None:
     """No Dockerfile, no image to begin with, and a registry that refuses."""
-    kubectl, before = pipeline.delivery.kubectl, pipeline.state()
+    kubectl, before = pipeline.delivery.kubectl, pipeline.said("pipeline.json")
     training = json.loads(output(first, "training")) | {"revision": pipeline.commits[revision]}
     login = ("secret", "registry-push", "-n", SPACE)
     kept = kubectl.get(*login)["data"]
@@ -240,7 +234,7 @@ def test_a_build_that_fails_says_why_and_changes_no_release(
     assert ended["phase"] == "Failed", said(ended)
     logs = kubectl.run("logs", "-n", SPACE, "-l", f"workflows.argoproj.io/workflow={name}", "-c", "main", "--tail=-1")
     assert cause in logs.lower(), logs[-3000:]
-    assert pipeline.state() == before
+    assert pipeline.said("pipeline.json") == before
 
 
 def test_what_runs_belongs_to_git_and_a_preview_shows_no_change(pipeline: Pipeline, first: dict[str, Any]) -> None:
