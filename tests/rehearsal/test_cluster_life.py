@@ -100,6 +100,7 @@ def test_a_killed_server_is_survived_and_replaced_in_one_up(
     assert "nothing changed" in cluster.run("up", "--expect-no-changes").out
 
 
+@pytest.mark.long
 def test_an_upgrade_goes_server_by_server_and_drains_each(
     cluster: Stack, machines: Machines, kubectl: Kubectl, written: str
 ) -> None:
@@ -132,6 +133,7 @@ def test_an_upgrade_that_skips_a_minor_is_refused(cluster: Stack, machines: Mach
     assert "v1.36.5" in machines.run("node1", "k3s --version")
 
 
+@pytest.mark.long
 def test_rotated_tokens_and_certificates_reach_every_node(cluster: Stack, machines: Machines, written: str) -> None:
     """By one number in the environment each; the old token joins nobody any more."""
     base = {"cluster.version": "v1.36.5+k3s1"}

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rehearsal.cloud import Cloud, plan
 from rehearsal.paths import Root
 from tests.environments import changed
@@ -37,6 +39,7 @@ def two_sites() -> dict[str, Any]:
     )
 
 
+@pytest.mark.long
 def test_two_sites_and_existing_machines_are_deployed(root: Root, cloud: Cloud, tmp_path: Path) -> None:
     """Both kinds of lease, a router, a host firewall; then the same machines once more, as somebody's own."""
     cloud.reset()
