@@ -77,9 +77,9 @@ class Platform:
         return session
 
     @contextmanager
-    def mlflow(self) -> Iterator[MlflowClient]:
-        """MLflow's client as a person configures it: by environment."""
-        user, password = self.password("mlflow")
+    def mlflow(self, account: tuple[str, str] | None = None) -> Iterator[MlflowClient]:
+        """MLflow's client as a person configures it: by environment. Without an account as the administrator."""
+        user, password = account or self.password("mlflow")
         settings = {
             "MLFLOW_TRACKING_USERNAME": user,
             "MLFLOW_TRACKING_PASSWORD": password,

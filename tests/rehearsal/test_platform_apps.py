@@ -42,12 +42,16 @@ def delivery(platform: Platform) -> Delivery:
 
 
 def register(platform: Platform, *wanted: Model) -> None:
-    """Make versions in MLflow, so that aliases may point to them."""
-    with platform.mlflow() as client:
+    """Make versions in MLflow as the pipeline's trainer does, with its account: the model is whose who makes it."""
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    user, password = (platform.secret("workflows/mlflow-client", name) for name in names)
+    with platform.mlflow((user, password)) as client:
         name = wanted[0].name
         client.create_registered_model(name)
+        found = client.get_experiment_by_name(name)
+        experiment = found.experiment_id if found else client.create_experiment(name)
         for model in wanted:
-            run = client.create_run(client.get_experiment_by_name("Default").experiment_id)
+            run = client.create_run(experiment)
             made = client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id)
             assert made.version == model.version
 
