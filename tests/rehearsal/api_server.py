@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import yaml
 
 from rehearsal.kubernetes import build
+from rehearsal.programs import kube
 from tests.rehearsal.cluster import Kubectl, until
 
 SECONDS = 180
@@ -95,3 +97,16 @@ def _kubeconfig(folder: Path, port: int, token: str) -> Path:
     file.touch(mode=0o600)
     file.write_text(yaml.safe_dump({**parts, "contexts": [context], "current-context": "x"}))
     return file
+
+
+def as_pod(kubectl: Kubectl, folder: Path, namespace: str, patch: pytest.MonkeyPatch) -> None:
+    """Let stand-ins of this process reach the server as their pods would, with the rights of an administrator."""
+    known = yaml.safe_load(kubectl.kubeconfig.read_text())
+    cluster, user = known["clusters"][0]["cluster"], known["users"][0]["user"]
+    (folder / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+    (folder / "token").write_text(user["token"])
+    (folder / "namespace").write_text(namespace)
+    host, _, port = cluster["server"].removeprefix("https://").partition(":")
+    patch.setattr(kube, "ACCOUNT", folder)
+    patch.setenv("KUBERNETES_SERVICE_HOST", host)
+    patch.setenv("KUBERNETES_SERVICE_PORT", port)

@@ -1,6 +1,5 @@
 """What stands in for Argo CD deploys: from the stack's own Git server to a real API server."""
 
-import base64
 import json
 import os
 import secrets
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from apps.environments import spec
 from apps.git.scripts import serve
@@ -88,7 +86,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         host = f"127.0.0.1:{server.server_address[1]}"
         url = f"http://{host}/releases.git"
         subprocess.run(["git", "init", "-q", folder / "work"], check=True)
-        account(kubectl, folder, patch)
+        api_server.as_pod(kubectl, folder, "argocd", patch)
         spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in SPACES]
         definitions = [item for item in rendered("argocd", folder) if item["kind"] == "CustomResourceDefinition"]
         kubectl.apply(text(*definitions, *spaces))
@@ -105,19 +103,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         made.git("remote", "add", "origin", f"http://people:{password}@{host}/releases.git")
         yield made
         server.shutdown()
-
-
-def account(kubectl: Kubectl, folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """The account of a pod, which is an administrator here."""
-    known = yaml.safe_load(kubectl.kubeconfig.read_text())
-    cluster, user = known["clusters"][0]["cluster"], known["users"][0]["user"]
-    (folder / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
-    (folder / "token").write_text(user["token"])
-    (folder / "namespace").write_text("argocd")
-    host, _, port = cluster["server"].removeprefix("https://").partition(":")
-    patch.setattr(kube, "ACCOUNT", folder)
-    patch.setenv("KUBERNETES_SERVICE_HOST", host)
-    patch.setenv("KUBERNETES_SERVICE_PORT", port)
 
 
 def core(kind: str, name: str, labels: dict[str, str] | None = None, **content: Any) -> dict[str, Any]:

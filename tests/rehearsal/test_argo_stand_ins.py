@@ -1,6 +1,5 @@
 """What stands in for Argo, before a real API server: its charts' objects are taken, and an event becomes a workflow."""
 
-import base64
 import hashlib
 import hmac
 import json
@@ -59,15 +58,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     """An API server with the charts' objects; the stand-ins reach it as an administrator."""
     folder = tmp_path_factory.mktemp("argo")
     with api_server.running() as found, pytest.MonkeyPatch.context() as patch:
-        known = yaml.safe_load(found.kubeconfig.read_text())
-        cluster, user = known["clusters"][0]["cluster"], known["users"][0]["user"]
-        (folder / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
-        (folder / "token").write_text(user["token"])
-        (folder / "namespace").write_text("argocd")
-        host, _, port = cluster["server"].removeprefix("https://").partition(":")
-        patch.setattr(kube, "ACCOUNT", folder)
-        patch.setenv("KUBERNETES_SERVICE_HOST", host)
-        patch.setenv("KUBERNETES_SERVICE_PORT", port)
+        api_server.as_pod(found, folder, "argocd", patch)
         spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in (*RELEASES, "workflows")]
         items = [item for release in RELEASES for item in rendered(release, folder)]
         definitions = [item for item in items if item["kind"] == "CustomResourceDefinition"]
