@@ -38,6 +38,23 @@ def call(step: str, *words: str) -> str:
     return " ".join([DELIVERY.format(step=step), *words])
 
 
+AGAIN = """again() {
+  for pause in 1 2 4 8; do
+    code=0; "$@" || code=$?
+    [ $code = 1 ] || return $code
+    sleep $pause
+  done
+  "$@"
+}"""
+"""A function of the shell: a command once more where it ended with 1. A new pod's network policies come into force some
+seconds after its start, and another pod would be as new."""
+
+
+def patient(line: str) -> str:
+    """A line that is tried again, of a script that begins with AGAIN."""
+    return f"again {line}"
+
+
 def script(*lines: str) -> list[str]:
     """A command that runs lines of the shell until one fails."""
     return ["/bin/sh", "-ec", "\n".join(lines)]

@@ -16,7 +16,7 @@ from hera.workflows import models as argo
 import config
 from apps.builds import spec as builds
 from apps.workflows import pods
-from apps.workflows.pods import MLFLOW, OUT, SOURCE, WORK, Images, call, given, noted, script
+from apps.workflows.pods import AGAIN, MLFLOW, OUT, SOURCE, WORK, Images, call, given, noted, patient, script
 
 TRAIN, BUILD, DEPLOY, TEST = "train-model", "build-container-image", "deploy-container-image", "test-staging"
 PROMOTE, REVERT, FINISH, PIPELINE, NIGHTLY = "promote-model", "revert", "finish", "pipeline", "nightly"
@@ -48,7 +48,8 @@ class Wanted:
 
 def _checkout(wanted: Wanted, *words: str, names: tuple[str, ...] = ()) -> Any:
     """The container that puts a revision of the model's source before a step."""
-    lines = [*(noted(name.upper()) for name in names), call("checkout", *words, f"--to {SOURCE}", f"--notes {WORK}")]
+    checkout = call("checkout", *words, f"--to {SOURCE}", f"--notes {WORK}")
+    lines = [AGAIN, *(noted(name.upper()) for name in names), patient(checkout)]
     env = [*pods.home(), *pods.delivery(), *given(*(names or ("revision",)))]
     return pods.before("checkout", wanted.images.steps, lines, env=env, volume_mounts=pods.mounts())
 
@@ -172,7 +173,7 @@ def _decided(step: str) -> Callable[[Wanted], Container]:
 
     def made(wanted: Wanted) -> Container:
         words = '--digest "$DIGEST" --run "$RUN" --who "$WHO" --why "$WHY"'
-        lines = (call(step, words), call("align"))
+        lines = (AGAIN, patient(call(step, words)), call("align"))
         return _container(wanted, wanted.images.steps, lines, INPUTS[PROMOTE])
 
     return made
@@ -180,7 +181,7 @@ def _decided(step: str) -> Callable[[Wanted], Container]:
 
 def finish(wanted: Wanted) -> Container:
     """However a run ended: no candidate of it stays, its evidence is in MLflow, and the aliases follow Git."""
-    lines = (call("finish", "--run {{workflow.name}} --who {{workflow.name}}"),)
+    lines = (AGAIN, patient(call("finish", "--run {{workflow.name}} --who {{workflow.name}}")))
     return _container(wanted, wanted.images.steps, lines, INPUTS[FINISH], retry_strategy=pods.retries(5))
 
 

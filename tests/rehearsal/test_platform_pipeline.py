@@ -202,7 +202,7 @@ def test_a_bad_revision_fails_its_part_of_the_gate_and_leaves_the_rest_alone(
     assert bad["revision"] == pipeline.commits[revision]
     for name in (STAGING, PRODUCTION):
         agreed(pipeline, name, good)
-    assert pipeline.aliases() == before
+    assert pipeline.aliases() == {**before, "development": bad["version"]}, "the newest that was built"
     verdicts = pipeline.said(f"evidence/{bad['run']}.json")["decision"]["verdicts"]
     assert {Test(v["test"]).part for v in verdicts if v["outcome"] == "failed"} == {FAULTS[revision]}, verdicts
     assert pipeline.tags(bad["version"])["leasehold.gate"] == "failed"

@@ -1,6 +1,8 @@
 """The workflows of a delivery: what each step gets, in which order they run, and what the stand-in would refuse."""
 
 import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +37,7 @@ def containers(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 def steps_of(container: dict[str, Any]) -> list[list[str]]:
     """The calls of `delivery` in a container's script."""
-    lines = container["command"][-1].splitlines()
+    lines = [line.removeprefix("again ") for line in container["command"][-1].splitlines()]
     return [shlex.split(line)[3:] for line in lines if line.startswith("python3 -m delivery ")]
 
 
@@ -142,3 +144,12 @@ def test_the_layer_has_every_template_and_no_schedule_where_none_is_wanted() -> 
     made = {r.inputs["metadata"]["name"] for r in recorded.of(f"{kinds}WorkflowTemplate").values()}
     assert {*templates.STEPS, templates.PIPELINE} <= made
     assert len(recorded.of(f"{kinds}CronWorkflow")) == 1
+
+
+@pytest.mark.parametrize(("codes", "ended", "calls"), [("0", 0, 1), ("1 0", 0, 2), ("3", 3, 1), ("1 1 4", 4, 3)])
+def test_a_line_is_tried_again_only_where_that_may_help(codes: str, ended: int, calls: int, tmp_path: Path) -> None:
+    """The first connection of a new pod is refused, and the gate's no is not asked for twice."""
+    count = "count=$(($(cat n 2>/dev/null || echo 0) + 1)); echo $count > n"
+    fake = f"sleep() {{ :; }}\nstep() {{ {count}; set -- {codes}; shift $((count - 1)); return $1; }}"
+    done = subprocess.run(pods.script(pods.AGAIN, fake, pods.patient("step")), cwd=tmp_path, check=False)
+    assert (done.returncode, int((tmp_path / "n").read_text())) == (ended, calls)
