@@ -1,5 +1,6 @@
 """Every object of ours before a real API server with the pinned definitions, in strict mode."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ STRICT = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--
 
 MOCK = "Warning: tls: failed to find any PEM data in certificate input"
 """Certificates of a recorded graph are texts that say whose they are."""
+BUILDER = re.compile(r'Warning: would violate PodSecurity "restricted:latest": [^:]*\(container "buildkitd" .*')
+"""The one pod of ours that needs more than that level (apps/builds/spec.py); people see the warning too."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,8 @@ def test_every_object_of_ours_is_taken_in_strict_mode(defined: Kubectl, form: st
     spaces = [item for item in found if item["kind"] == "Namespace"]
     server.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(spaces))
     said = server.run(*STRICT, stdin=yaml.safe_dump_all(found), check=False, timeout=180)
-    refused = [line for line in said.splitlines() if line and "serverside-applied" not in line and line != MOCK]
+    known = [line for line in said.splitlines() if line == MOCK or BUILDER.fullmatch(line)]
+    refused = [line for line in said.splitlines() if line and "serverside-applied" not in line and line not in known]
     assert not refused, "\n".join(refused)
 
 
