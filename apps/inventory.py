@@ -1,12 +1,11 @@
 """Which namespaces and flows an environment's applications have, beside those of the platform. Pure."""
 
-from urllib.parse import urlsplit
-
 import config
 from apps import ports
 from mlops.argo import events
 from mlops.argo.accounts import SPACE as WORKFLOWS
-from mlops.flows import WORLD, Flow
+from mlops.flows import WORLD, Flow, port_of
+from mlops.registry import spec as registry
 from mlops.spaces import Space
 
 DELIVERY = "delivery"
@@ -14,11 +13,6 @@ DELIVERY = "delivery"
 BUILDS = "builds"
 """Namespace of what builds images."""
 ARGO_CD, EVENTS, INGRESS, MONITORING, REGISTRY = "argocd", "argo-events", "ingress", "monitoring", "registry"
-
-
-def _outside(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or (80 if parts.scheme == "http" else 443)
 
 
 def spaces(apps: config.Apps) -> tuple[Space, ...]:
@@ -48,15 +42,15 @@ def flows(apps: config.Apps, mirror: str | None = None) -> tuple[Flow, ...]:
         Flow(ARGO_CD, DELIVERY, (ports.GIT,), "what Git says is what runs"),
         Flow(WORKFLOWS, DELIVERY, (ports.GIT,), "steps read a model's source and write down what may run"),
         Flow(WORKFLOWS, BUILDS, (ports.BUILDS,), "steps have images built"),
-        Flow(BUILDS, REGISTRY, (ports.REGISTRY,), "images are pushed"),
+        Flow(BUILDS, REGISTRY, (registry.PORT,), "images are pushed"),
         Flow(
-            BUILDS, WORLD, tuple(sorted({443, _outside(mirror)} if mirror else {443})), "images that others begin with"
+            BUILDS, WORLD, tuple(sorted({443, port_of(mirror)} if mirror else {443})), "images that others begin with"
         ),
     ]
     if apps.webhook:
         found.append(Flow(INGRESS, EVENTS, (events.PORT,), "GitHub tells of new commits, signed"))
     if source:
-        found.append(Flow(WORKFLOWS, WORLD, (_outside(source),), "the model's source"))
+        found.append(Flow(WORKFLOWS, WORLD, (port_of(source),), "the model's source"))
     for name in apps.environments:
         found += [
             Flow(INGRESS, name, (ports.SERVER,), "people and programs ask the model"),

@@ -2,7 +2,6 @@
 
 GIT = 8000
 BUILDS = 1234
-REGISTRY = 5000
 SERVER = 8000
 """The model's: examples/model/README.md."""
 SERVICE = 80

@@ -15,7 +15,8 @@ from pulumi_kubernetes.core.v1 import ConfigMap, Service
 
 import versions
 from apps.builds import spec
-from apps.builds.spec import CLIENT, HOST, NAME, SERVER, SPACE
+from apps.builds.spec import CLIENT, HOST, NAME, SERVER
+from apps.inventory import BUILDS as SPACE
 from mlops import credentials
 from mlops.argo.accounts import SPACE as WORKFLOWS
 from mlops.base import Base

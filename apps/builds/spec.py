@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from apps.inventory import BUILDS as SPACE
+from apps.ports import BUILDS as PORT
+from mlops.pods import mount
+
 NAME = "buildkitd"
-SPACE = "builds"
 HOST = f"{NAME}.{SPACE}.svc"
-PORT = 1234
 CLIENT, SERVER = "builds-client-tls", "builds-server-tls"
 """Secrets, each with a key, its certificate, and as ca.crt the other side's. Whoever has the first may build."""
 USER = 1000
@@ -104,10 +106,6 @@ def service() -> Tree:
     return {"selector": labels(), "ports": [{"name": NAME, "port": PORT, "targetPort": NAME}]}
 
 
-def _mount(name: str, path: str, *, writable: bool = False) -> Tree:
-    return {"name": name, "mountPath": path, **({} if writable else {"readOnly": True})}
-
-
 @dataclass(frozen=True)
 class Daemon:
     """What the pod has of others."""
@@ -149,11 +147,11 @@ def _container(image: str) -> Tree:
             "appArmorProfile": {"type": "Unconfined"},
         },
         "volumeMounts": [
-            _mount("settings", ETC),
-            _mount("tls", TLS),
-            _mount("authority", AUTHORITY),
-            _mount("state", STATE, writable=True),
-            *(_mount(name, path, writable=True) for name, path in WRITABLE.items()),
+            mount("settings", ETC),
+            mount("tls", TLS),
+            mount("authority", AUTHORITY),
+            mount("state", STATE, writable=True),
+            *(mount(name, path, writable=True) for name, path in WRITABLE.items()),
         ],
     }
 

@@ -4,7 +4,8 @@ from importlib import resources
 from typing import Any
 
 from apps import ports
-from mlops.pods import hardened
+from apps.inventory import DELIVERY
+from mlops.pods import hardened, mount
 
 NAME = "git"
 RELEASES, MODEL = "releases", "model"
@@ -18,7 +19,7 @@ USER = 1000
 
 def url(repository: str) -> str:
     """Where pods reach a repository."""
-    return f"http://{NAME}.delivery.svc:{ports.GIT}/{repository}.git"
+    return f"http://{NAME}.{DELIVERY}.svc:{ports.GIT}/{repository}.git"
 
 
 def rights() -> dict[str, Any]:
@@ -48,10 +49,6 @@ def _probe(**more: Any) -> dict[str, Any]:
     return {"httpGet": {"path": "/healthz", "port": "http"}, **more}
 
 
-def _mount(name: str, path: str, *, writable: bool = False) -> dict[str, Any]:
-    return {"name": name, "mountPath": path, **({} if writable else {"readOnly": True})}
-
-
 def server(image: str, mounted: Any, accounts: Any, claim: Any, generation: str) -> dict[str, Any]:
     """The spec of the StatefulSet: one pod, since a repository has one writer."""
     container = {
@@ -65,11 +62,11 @@ def server(image: str, mounted: Any, accounts: Any, claim: Any, generation: str)
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": hardened(),
         "volumeMounts": [
-            _mount("program", PROGRAM),
-            _mount("accounts", ACCOUNTS),
-            _mount("data", DATA, writable=True),
+            mount("program", PROGRAM),
+            mount("accounts", ACCOUNTS),
+            mount("data", DATA, writable=True),
             # Git keeps the body of a large push there while it looks at it.
-            _mount("work", "/tmp", writable=True),  # noqa: S108  a volume of the pod's own
+            mount("work", "/tmp", writable=True),  # noqa: S108  a volume of the pod's own
         ],
     }
     pod = {

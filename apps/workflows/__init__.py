@@ -19,12 +19,11 @@ from apps.workflows import templates
 from apps.workflows.pods import Images
 from apps.workflows.templates import MEASURER, Wanted
 from mlops.argo.accounts import SPACE
+from mlops.argo.events import API_VERSION
 from mlops.argo.workflows import Workflows as ArgoWorkflows
 from mlops.base import Base
 from mlops.mlflow import Mlflow
 from mlops.registry import Registry
-
-API_VERSION = "argoproj.io/v1alpha1"
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,15 @@ went wrong can never overwrite what it would be restored from.
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pulumi
 
 import config
-from mlops.flows import WORLD, Flow
+from mlops.flows import WORLD, Flow, port_of
 from mlops.services import S3, Keys
 
 if TYPE_CHECKING:
     from mlops.base import Base
-
-PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -62,20 +59,14 @@ def databases(base: "Base", archive: int, s3: S3 | None, keys: Keys | None) -> P
     return Place(s3.endpoint, s3.region, s3.buckets["backups"], folder(base, archive), keys)
 
 
-def port(url: str) -> int:
-    """The port of a URL."""
-    parts = urlsplit(url)
-    return parts.port or PORTS[parts.scheme]
-
-
 def flows(platform: config.Platform) -> tuple[Flow, ...]:
     """Connections to stores outside the cluster: their ports are the environment's."""
     found: dict[tuple[str, int], str] = {}
     store, backup = platform.object_store, platform.backups.store
     if isinstance(store, config.ExternalStore):
         for space in ("object-store", "postgres", "mlflow", "registry", "argo-workflows", "workflows"):
-            found[space, port(store.endpoint)] = "the object store outside"
+            found[space, port_of(store.endpoint)] = "the object store outside"
     if backup:
         for space in ("object-store", "postgres"):
-            found.setdefault((space, port(backup.endpoint)), "copies of buckets, and the databases' archive")
+            found.setdefault((space, port_of(backup.endpoint)), "copies of buckets, and the databases' archive")
     return tuple(Flow(space, WORLD, (number,), why) for (space, number), why in found.items())

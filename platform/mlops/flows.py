@@ -6,6 +6,7 @@ Everything else is refused, both ways. Inside a namespace, pods reach each other
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 METADATA = "169.254.169.254/32"
 """The site's metadata service, which hands out user data: no pod reaches it."""
@@ -45,6 +46,12 @@ def _peer(peer: Peer) -> dict[str, Any]:
     if peer == PODS:
         return {"namespaceSelector": {}}
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": peer}}}
+
+
+def port_of(url: str) -> int:
+    """The port that a URL of HTTP leads to."""
+    parts = urlsplit(url)
+    return parts.port or (80 if parts.scheme == "http" else 443)
 
 
 def _ports(ports: Iterable[int], protocol: Literal["TCP", "UDP"] = "TCP") -> list[dict[str, Any]]:

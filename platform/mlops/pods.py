@@ -11,3 +11,8 @@ def resources(cpu: str, memory: str, limit: str) -> dict[str, Any]:
 def hardened() -> dict[str, Any]:
     """The security context of a container: no new rights, no capabilities, nothing written but to its volumes."""
     return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def mount(name: str, path: str, *, writable: bool = False) -> dict[str, Any]:
+    """Where a container has a volume."""
+    return {"name": name, "mountPath": path, **({} if writable else {"readOnly": True})}

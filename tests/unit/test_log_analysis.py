@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlops.flows import port_of
 from mlops.monitoring import analysis
 from mlops.monitoring.scripts import log_analysis as steps
 from tests.unit import platforms
@@ -224,6 +225,6 @@ def test_without_somebody_to_tell_no_step_reaches_outside() -> None:
 
 def test_the_policy_opens_the_ports_that_are_needed_and_never_the_metadata_service() -> None:
     """It hands out the machine's user data."""
-    found = analysis.outside([analysis.port("https://llm.example.org/v1"), analysis.port("http://chat:8065/x"), 443])
+    found = analysis.outside([port_of("https://llm.example.org/v1"), port_of("http://chat:8065/x"), 443])
     assert [item["port"] for item in found["egress"][0]["ports"]] == [443, 8065]
     assert found["egress"][0]["to"][0]["ipBlock"]["except"] == ["169.254.169.254/32"]

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource, CustomResourcePatch
@@ -17,7 +16,7 @@ import config
 from config import Images
 from mlops import credentials
 from mlops.base import Base
-from mlops.flows import API, WORLD, Flow
+from mlops.flows import API, WORLD, Flow, port_of
 from mlops.ingress import Ingress
 from mlops.pods import resources
 from mlops.scrapes import Scrape
@@ -53,8 +52,7 @@ SCRAPES: tuple[Scrape, ...] = (Scrape(NAME, NAME, {"app.kubernetes.io/part-of": 
 
 def flows(config: config.Platform) -> tuple[Flow, ...]:
     """Connections to the repositories: their ports are the environment's."""
-    parts = [urlsplit(repository.url) for repository in config.argo.repositories.values()]
-    ports = sorted({part.port or (80 if part.scheme == "http" else 443) for part in parts})
+    ports = sorted({port_of(repository.url) for repository in config.argo.repositories.values()})
     return (Flow(NAME, WORLD, tuple(ports), "Git repositories"),) if config.argo.cd and ports else ()
 
 

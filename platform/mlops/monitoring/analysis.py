@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
@@ -20,7 +19,7 @@ from config import Platform, Summaries
 from mlops import credentials
 from mlops.argo import accounts
 from mlops.base import Base
-from mlops.flows import ANYWHERE, METADATA
+from mlops.flows import ANYWHERE, METADATA, port_of
 from mlops.pods import hardened
 from versions import PYTHON
 
@@ -154,12 +153,6 @@ def template(image: str, summaries: Summaries | None, *, comments: bool) -> dict
     }
 
 
-def port(url: str) -> int:
-    """The port of a URL."""
-    parts = urlsplit(url)
-    return parts.port or (80 if parts.scheme == "http" else 443)
-
-
 def outside(ports: Sequence[int]) -> dict[str, Any]:
     """The spec of the policy that lets the steps out that need it: to these ports, never to the metadata service."""
     return {
@@ -222,8 +215,8 @@ class LogAnalysis(pulumi.ComponentResource):
         self, name: str, metadata: dict[str, Any], config: Platform, comments: pulumi.Output[str] | None
     ) -> None:
         summaries = config.monitoring.summaries
-        fixed = [port(summaries.endpoint)] if summaries else []
+        fixed = [port_of(summaries.endpoint)] if summaries else []
         # A port tells nothing of the secret that is in the URL's path.
-        asked = pulumi.Output.unsecret(comments.apply(port)) if comments is not None else None
+        asked = pulumi.Output.unsecret(comments.apply(port_of)) if comments is not None else None
         spec = asked.apply(lambda number: outside([*fixed, number])) if asked is not None else outside(fixed)
         NetworkPolicy(f"{name}-outside", metadata=metadata, spec=spec, opts=self._base.under(self))
