@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from ..releases import Abandoned, Act
 from .acts import releases
 from .aliases import Aligned, align
-from .record import Recorded, record
+from .mlflow import registry_of
+from .record import Recorded, tagged
 from .settings import Settings
 
 
@@ -31,5 +32,5 @@ def finish(settings: Settings, run: str, act: Act) -> Finished:
     if candidate is not None and mine:
         repository.change(Abandoned(candidate.release, act))
     evidence = repository.evidence(run)
-    recorded = None if evidence is None else record(settings, evidence.release)
+    recorded = None if evidence is None else tagged(registry_of(settings), evidence)
     return Finished(mine, recorded, align(settings))

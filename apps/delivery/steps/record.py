@@ -6,7 +6,7 @@ from ..gate import Decision
 from ..releases import Evidence, Release, evidence_path
 from .acts import releases
 from .errors import Code, StepError
-from .mlflow import registry_of
+from .mlflow import Registry, registry_of
 from .settings import Settings
 
 LONGEST = 5000
@@ -45,6 +45,14 @@ def tags(evidence: Evidence) -> tuple[Tag, ...]:
     return tuple(Tag(f"leasehold.{key}", value[:LONGEST]) for key, value in said.items())
 
 
+def tagged(registry: Registry, evidence: Evidence) -> Recorded:
+    """Tag the version of a release with this evidence of it."""
+    version, made = evidence.release.version, tags(evidence)
+    for tag in made:
+        registry.tag(version, tag.key, tag.value)
+    return Recorded(version, made)
+
+
 def record(settings: Settings, release: Release, decision: Decision | None = None) -> Recorded:
     """Tag the version with what Git says of the test; a decision that is given must be that of Git."""
     registry = registry_of(settings)
@@ -54,7 +62,4 @@ def record(settings: Settings, release: Release, decision: Decision | None = Non
         raise StepError(f"{path}: is not in Git, so no gate has ended in run {release.run}; test first", Code.WRONG)
     if evidence.release != release or (decision is not None and evidence.decision != decision):
         raise StepError(f"{path}: Git has another release or decision than was given; see it there", Code.WRONG)
-    made = tags(evidence)
-    for tag in made:
-        registry.tag(release.version, tag.key, tag.value)
-    return Recorded(release.version, made)
+    return tagged(registry, evidence)
