@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.programs.argo import controller
+from rehearsal.programs.argo import outcome
 from rehearsal.programs.argo.controller import Controller
 from rehearsal.programs.argo.locks import Locks
 from rehearsal.programs.argo.reach import Reach
@@ -243,4 +243,4 @@ def test_what_the_rules_of_the_platform_read_is_counted() -> None:
         'argo_workflows_total_count{namespace="workflows",phase="Running"} 1',
         'argo_workflows_workflowtemplate_triggered_total{name="base",namespace="workflows",phase="Failed"} 1',
     ]
-    assert controller.ENDED == ("Succeeded", "Failed", "Error")
+    assert outcome.ENDED == ("Succeeded", "Failed", "Error")

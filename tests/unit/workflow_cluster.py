@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from mlops.argo import workflows
-from rehearsal.programs.argo import controller
+from rehearsal.programs.argo import outcome
 from rehearsal.programs.argo.controller import Controller
 from rehearsal.programs.argo.reach import Reach
 from rehearsal.programs.argo.run import Run
@@ -145,7 +145,7 @@ def settled(found: Controller, cluster: Cluster, *names: str) -> None:
     for _ in range(2000):
         found.look()
         phases = [(cluster.workflow(name).get("status") or {}).get("phase") for name in names]
-        if all(phase in controller.ENDED for phase in phases) and not found.busy:
+        if all(phase in outcome.ENDED for phase in phases) and not found.busy:
             return
         pause.wait(0.005)
     raise AssertionError(f"{names}: {phases}")

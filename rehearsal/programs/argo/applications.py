@@ -50,6 +50,11 @@ def manifests(files: dict[str, str], source: spec.Source) -> list[Object]:
     return found
 
 
+def root(version: str) -> str:
+    """Path of an API by its version: the core group has another one."""
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+
 def health(item: Object | None) -> str:
     """Of a Deployment; other kinds are well when they are there."""
     if item is None:
@@ -166,7 +171,7 @@ class Controller:
         """How the API calls a kind."""
         version = item["apiVersion"]
         if version not in self._kinds:
-            path = f"/apis/{version}" if "/" in version else f"/api/{version}"
+            path = root(version)
             self._kinds[version] = (self.api.get(path) or {}).get("resources") or []
         for found in self._kinds[version]:
             if found["kind"] == item["kind"] and "/" not in found["name"]:
@@ -175,8 +180,7 @@ class Controller:
         raise ConditionError(spec.SYNC, f"the cluster knows no {item['kind']} of {version}")
 
     def _collection(self, version: str, name: str, space: str) -> str:
-        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        return f"{root}/namespaces/{space}/{name}"
+        return f"{root(version)}/namespaces/{space}/{name}"
 
     def _path(self, item: Object) -> str:
         where = self._collection(item["apiVersion"], self._resource(item)["name"], item["metadata"]["namespace"])
@@ -201,7 +205,7 @@ class Controller:
         """Versions and names of kinds that could have been applied."""
         entries = (project.get("spec") or {}).get("namespaceResourceWhitelist")
         for version in ("v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "gateway.networking.k8s.io/v1"):
-            path = f"/apis/{version}" if "/" in version else f"/api/{version}"
+            path = root(version)
             for found in (self.api.get(path) or {}).get("resources") or []:
                 group = version.rpartition("/")[0]
                 named = entries is None or any(

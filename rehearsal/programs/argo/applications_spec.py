@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rehearsal.programs.argo.variables import seconds
+
 Object = dict[str, Any]
 SERVER, CLUSTER = "https://kubernetes.default.svc", "in-cluster"
 """The one cluster that the stand-in deploys to, by its two names."""
@@ -37,7 +39,6 @@ PROJECT = {
 SETTINGS = {"application.resourceTrackingMethod", "resource.respectRBAC"}
 """Those of argocd-cm's `application.` and `resource.` that mean what the stand-in does."""
 TIMEOUT, JITTER = "timeout.reconciliation", "timeout.reconciliation.jitter"
-SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 class ConditionError(Exception):
@@ -98,12 +99,9 @@ class Spec:
 
 def duration(text: str) -> float:
     """Seconds of a duration as Go writes it: 90s, 1m30s, 0. Raises ValueError."""
-    if text == "0":
-        return 0.0
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[hms])", text)
-    if not parts or "".join(map("".join, parts)) != text:
+    if text.isdecimal() and text != "0":
         raise ValueError(f"{text!r} is no duration such as 60s or 1m30s")
-    return sum(float(number) * SECONDS[unit] for number, unit in parts)
+    return seconds(text)
 
 
 def glob(pattern: str, text: str) -> bool:

@@ -16,15 +16,14 @@ import yaml
 
 from rehearsal.programs.argo import crons, locks, variables, web, workflow
 from rehearsal.programs.argo.locks import Locks
-from rehearsal.programs.argo.outcome import Ended
-from rehearsal.programs.argo.reach import Reach
-from rehearsal.programs.argo.run import PHASE, Run
+from rehearsal.programs.argo.outcome import ENDED, Ended
+from rehearsal.programs.argo.reach import PHASE, Reach
+from rehearsal.programs.argo.run import Run
 from rehearsal.programs.argo.variables import Object
 from rehearsal.programs.kube import ARGO, Api, core, custom, forever, own_space, say
 
 SECONDS = 2
 SPACE = "workflows"
-ENDED = ("Succeeded", "Failed", "Error")
 AFTER = {"Succeeded": "secondsAfterSuccess", "Failed": "secondsAfterFailure", "Error": "secondsAfterFailure"}
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from rehearsal.programs.argo import cron, workflow
 from rehearsal.programs.argo.cron import ScheduleError
+from rehearsal.programs.argo.outcome import ENDED
 from rehearsal.programs.argo.variables import SCHEDULED, Object, moment
 from rehearsal.programs.kube import ARGO, Api, custom, say
 
 LABEL = "workflows.argoproj.io/cron-workflow"
 PLURAL = "cronworkflows"
-ENDED = ("Succeeded", "Failed", "Error")
 KEPT = {True: ("successfulJobsHistoryLimit", 3), False: ("failedJobsHistoryLimit", 1)}
 FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 

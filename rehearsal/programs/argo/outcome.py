@@ -9,6 +9,8 @@ from rehearsal.programs.kube import now
 
 BAD = ("Failed", "Error")
 OVER = ("Succeeded", "Skipped", *BAD)
+ENDED = ("Succeeded", *BAD)
+"""Phases of a workflow that ended."""
 
 
 @dataclass(frozen=True)

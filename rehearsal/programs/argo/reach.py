@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import Any
 
 from rehearsal.programs.argo.outcome import Ended
+from rehearsal.programs.argo.pods import COMPLETED
 from rehearsal.programs.argo.variables import Object
 from rehearsal.programs.kube import ARGO, Api, ApiError, core, custom, say
 
-COMPLETED = "workflows.argoproj.io/completed"
 PHASE = "workflows.argoproj.io/phase"
 PATIENCE = 300
 """Seconds for an API that does not answer, or a quota that is used up."""

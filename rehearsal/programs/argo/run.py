@@ -16,7 +16,6 @@ from rehearsal.programs.argo.variables import Object, filled, parameters
 from rehearsal.programs.argo.workflow import Node, UnsupportedError
 from rehearsal.programs.kube import ApiError, now, say
 
-PHASE = "workflows.argoproj.io/phase"
 STOPPED = ("Stop", "Terminate")
 GARBAGE: Mapping[str, tuple[str, ...]] = {
     "OnPodSuccess": ("Succeeded",),
