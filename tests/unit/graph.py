@@ -178,3 +178,9 @@ def unwrapped(value: Any) -> Any:
 def is_secret(value: Any) -> bool:
     """Whether a value arrived marked as a secret."""
     return isinstance(value, dict) and SECRET in value
+
+
+def of_space(recorded: Graph, type_: str, space: str) -> dict[str, Mapping[str, Any]]:
+    """Objects of a namespace, by their names in the cluster."""
+    items = [unwrapped(resource.inputs) for resource in recorded.of(type_).values()]
+    return {item["metadata"]["name"]: item for item in items if item["metadata"].get("namespace") == space}

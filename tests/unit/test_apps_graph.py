@@ -3,8 +3,6 @@
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from apps.delivery.steps.settings import Settings, read_settings
 from apps.environments import spec
 from apps.git import spec as git
 from mlops.flows import WORLD
-from tests.environments import changed, dev, existing
+from tests.environments import changed, dev
 from tests.unit import graph, platforms
 
 CORE = "kubernetes:core/v1:"
@@ -28,19 +26,11 @@ NAMES = tuple(dev()["apps"]["environments"])
 
 
 def recorded(**changes: Any) -> graph.Graph:
-    tree = {**existing(), "platform": dev()["platform"], "apps": dev()["apps"]}
-    return graph.record(changed(tree, changes), preview=False, **platforms.TEXTS)
+    return graph.record(changed(platforms.tree("apps"), changes), preview=False, **platforms.TEXTS)
 
 
-@cache
 def shipped() -> graph.Graph:
-    return recorded()
-
-
-def objects(found: graph.Graph, type_: str, space: str) -> dict[str, Mapping[str, Any]]:
-    """Objects of a namespace, by their names in the cluster."""
-    items = [graph.unwrapped(resource.inputs) for resource in found.of(type_).values()]
-    return {item["metadata"]["name"]: item for item in items if item["metadata"].get("namespace") == space}
+    return platforms.recorded("apps")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,10 +38,10 @@ def test_pulumi_makes_the_place_and_git_says_what_runs_in_it(name: str) -> None:
     """What Pulumi made, an `up` would set back after each promotion."""
     found = shipped()
     for kind in WORKLOADS:
-        assert objects(found, kind, name) == {}
-    assert set(objects(found, f"{CORE}Service", name)) == {spec.APPLICATION}
-    assert set(objects(found, "kubernetes:policy/v1:PodDisruptionBudget", name)) == {spec.APPLICATION}
-    [application] = [item for key, item in objects(found, APPLICATION, "argocd").items() if key == name]
+        assert graph.of_space(found, kind, name) == {}
+    assert set(graph.of_space(found, f"{CORE}Service", name)) == {spec.APPLICATION}
+    assert set(graph.of_space(found, "kubernetes:policy/v1:PodDisruptionBudget", name)) == {spec.APPLICATION}
+    [application] = [item for key, item in graph.of_space(found, APPLICATION, "argocd").items() if key == name]
     assert application["spec"]["source"]["path"] == f"environments/{name}"
     automated = application["spec"]["syncPolicy"]["automated"]
     assert automated == {"prune": True, "selfHeal": True, "allowEmpty": True}
@@ -60,7 +50,10 @@ def test_pulumi_makes_the_place_and_git_says_what_runs_in_it(name: str) -> None:
 def test_the_route_of_production_is_in_git_and_the_others_are_the_stacks() -> None:
     """The canary's share changes with its release; two owners of one route would fight."""
     found = shipped()
-    assert {name: len(objects(found, ROUTE, name)) for name in NAMES} == {**dict.fromkeys(NAMES, 1), NAMES[-1]: 0}
+    assert {name: len(graph.of_space(found, ROUTE, name)) for name in NAMES} == {
+        **dict.fromkeys(NAMES, 1),
+        NAMES[-1]: 0,
+    }
 
 
 def test_argo_cd_may_make_two_kinds_of_objects_in_the_environments_and_nothing_else() -> None:
@@ -94,7 +87,7 @@ def test_only_builds_reach_into_the_world_and_only_for_images() -> None:
 def test_what_steps_are_told_is_read_by_them_and_no_secret_is_in_it() -> None:
     """It is a ConfigMap and an output, which many may read."""
     found = shipped()
-    text = objects(found, CONFIG, "workflows")[steps.SETTINGS]["data"]["settings.json"]
+    text = graph.of_space(found, CONFIG, "workflows")[steps.SETTINGS]["data"]["settings.json"]
     told = read_settings(text, "settings.json")
     assert isinstance(told, Settings)
     assert told.manifests.names == NAMES
@@ -106,7 +99,7 @@ def test_what_steps_are_told_is_read_by_them_and_no_secret_is_in_it() -> None:
 def test_passwords_are_secrets_and_each_account_has_its_own() -> None:
     """Argo CD's must not open what only steps may write."""
     found = shipped()
-    accounts = objects(found, SECRET, inventory.DELIVERY)["git-accounts"]["stringData"]
+    accounts = graph.of_space(found, SECRET, inventory.DELIVERY)["git-accounts"]["stringData"]
     assert set(accounts) == {git.PEOPLE, git.STEPS, git.ARGO_CD}
     assert len(set(accounts.values())) == len(accounts)
     for resource in found.of(SECRET).values():
@@ -125,9 +118,9 @@ def test_the_volume_of_the_releases_is_protected() -> None:
 def test_an_autoscaler_owns_the_replicas_where_there_is_one() -> None:
     """Git would set them back with each look otherwise."""
     found = recorded(**{f"apps.environments.{NAMES[-1]}.most": 5})
-    [scaler] = objects(found, "kubernetes:autoscaling/v2:HorizontalPodAutoscaler", NAMES[-1]).values()
+    [scaler] = graph.of_space(found, "kubernetes:autoscaling/v2:HorizontalPodAutoscaler", NAMES[-1]).values()
     assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (2, 5)
-    told = read_settings(objects(found, CONFIG, "workflows")[steps.SETTINGS]["data"]["settings.json"], "x")
+    told = read_settings(graph.of_space(found, CONFIG, "workflows")[steps.SETTINGS]["data"]["settings.json"], "x")
     by_name = {each.name: each for each in told.manifests.environments}
     assert by_name[NAMES[-1]].replicas is None
     assert by_name[NAMES[0]].replicas == 1
@@ -138,7 +131,7 @@ def test_two_environments_are_enough_and_have_no_canary() -> None:
     kept = {name: dev()["apps"]["environments"][name] for name in (NAMES[0], NAMES[-1])}
     found = recorded(apps={**dev()["apps"], "environments": kept})
     assert found.of("kubernetes:gateway.networking.k8s.io/v1beta1:ReferenceGrant") == {}
-    assert set(objects(found, APPLICATION, "argocd")) == {NAMES[0], NAMES[-1]}
+    assert set(graph.of_space(found, APPLICATION, "argocd")) == {NAMES[0], NAMES[-1]}
 
 
 def test_without_applications_no_resource_of_theirs_is_made() -> None:
@@ -178,18 +171,20 @@ def test_a_package_fits_into_a_configmap() -> None:
 
 def test_a_webhook_is_open_only_where_it_is_wanted_and_at_its_one_path() -> None:
     """Its source checks the signature; nothing else of Argo Events is reached from outside."""
-    assert "github" not in objects(shipped(), "kubernetes:argoproj.io/v1alpha1:EventSource", "argo-events")
+    assert "github" not in graph.of_space(shipped(), "kubernetes:argoproj.io/v1alpha1:EventSource", "argo-events")
     source = {"url": "https://github.com/team/model.git"}
     found = recorded(apps={**dev()["apps"], "source": source, "webhook": True})
-    [spec_] = [item["spec"] for item in objects(found, ROUTE, "argo-events").values()]
+    [spec_] = [item["spec"] for item in graph.of_space(found, ROUTE, "argo-events").values()]
     assert [rule["matches"] for rule in spec_["rules"]] == [
         [{"path": {"type": "Exact", "value": "/github"}, "method": "POST"}]
     ]
-    made = objects(found, "kubernetes:argoproj.io/v1alpha1:EventSource", "argo-events")["github"]["spec"]["github"]
-    [secret] = [name for name in objects(found, SECRET, "argo-events") if name.startswith("github-webhook")]
+    made = graph.of_space(found, "kubernetes:argoproj.io/v1alpha1:EventSource", "argo-events")["github"]["spec"][
+        "github"
+    ]
+    [secret] = [name for name in graph.of_space(found, SECRET, "argo-events") if name.startswith("github-webhook")]
     assert made["push"]["webhookSecret"]["name"] == secret
     assert made["push"]["repositories"] == [{"owner": "team", "names": ["model"]}]
-    sensor = objects(found, "kubernetes:argoproj.io/v1alpha1:Sensor", "argo-events")["github"]["spec"]
+    sensor = graph.of_space(found, "kubernetes:argoproj.io/v1alpha1:Sensor", "argo-events")["github"]["spec"]
     [trigger] = sensor["triggers"]
     started = trigger["template"]["k8s"]["source"]["resource"]["spec"]
     assert started["workflowTemplateRef"] == {"name": "pipeline"}

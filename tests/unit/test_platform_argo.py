@@ -1,7 +1,6 @@
 """Argo CD, Workflows and Events: who may do what, what is started by whom, and where nothing is secret."""
 
 import json
-from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -35,12 +34,6 @@ def store(endpoint: str) -> S3:
     return S3(endpoint, "eu-1", path_style=True, buckets={"workflows": "dev-workflows"})
 
 
-def of_space(recorded: graph.Graph, type_: str, space: str) -> dict[str, Mapping[str, Any]]:
-    """Objects of a namespace, by their names in the cluster."""
-    items = [graph.unwrapped(resource.inputs) for resource in recorded.of(type_).values()]
-    return {item["metadata"]["name"]: item for item in items if item["metadata"].get("namespace") == space}
-
-
 @pytest.fixture(scope="module")
 def shipped() -> graph.Graph:
     return platforms.recorded("shipped")
@@ -48,7 +41,7 @@ def shipped() -> graph.Graph:
 
 def test_argo_cd_is_given_its_password_as_a_hash_and_beside_the_values(shipped: graph.Graph) -> None:
     """A password among the values would be in every revision that Helm keeps."""
-    secrets = of_space(shipped, SECRET, "argocd")
+    secrets = graph.of_space(shipped, SECRET, "argocd")
     assert {"admin.password", "admin.passwordMtime", "server.secretkey"} == set(secrets["argocd-secret"]["stringData"])
     assert secrets["argocd-secret"]["metadata"]["labels"]["app.kubernetes.io/part-of"] == "argocd"
     assert set(secrets["argocd-redis"]["stringData"]) == {"auth"}
@@ -71,7 +64,7 @@ def test_applications_come_from_named_repositories_and_stay_out_of_the_platform(
     assert spec["sourceRepos"] == ["https://git.example.org/apps"]
     assert spec["clusterResourceWhitelist"] == []
     assert {"group": "rbac.authorization.k8s.io", "kind": "RoleBinding"} in spec["namespaceResourceBlacklist"]
-    made = of_space(shipped, "kubernetes:argoproj.io/v1alpha1:AppProject", "argocd")[cd.PROJECT]["spec"]
+    made = graph.of_space(shipped, "kubernetes:argoproj.io/v1alpha1:AppProject", "argocd")[cd.PROJECT]["spec"]
     refused = {item["namespace"].removeprefix("!") for item in made["destinations"] if item["namespace"][0] == "!"}
     assert {space.name for space in inventory.spaces(platforms.platform("shipped"))} | {"kube-*"} <= refused
     assert made["sourceRepos"] == []
@@ -79,7 +72,7 @@ def test_applications_come_from_named_repositories_and_stay_out_of_the_platform(
 
 def test_the_project_that_argo_cd_makes_itself_lets_nothing_in(shipped: graph.Graph) -> None:
     """It is open to every repository and every namespace, unless somebody shuts it."""
-    made = of_space(shipped, "kubernetes:argoproj.io/v1alpha1:AppProjectPatch", "argocd")["default"]
+    made = graph.of_space(shipped, "kubernetes:argoproj.io/v1alpha1:AppProjectPatch", "argocd")["default"]
     assert made["spec"] == {"sourceRepos": [], "destinations": [], "clusterResourceWhitelist": []}
     assert made["metadata"]["annotations"] == {"pulumi.com/patchForce": "true"}
 
@@ -96,7 +89,7 @@ def test_a_repository_with_a_user_has_the_token_in_its_secret() -> None:
     """Argo CD finds a repository by its Secret's label, and takes it for applications of the one project."""
     repositories = {"apps": {"url": "https://git.example.org/apps", "user": "reader"}}
     tree = changed({**existing(), "platform": dev()["platform"]}, {"platform.argo": {"repositories": repositories}})
-    made = of_space(graph.record(tree, kubeconfig=graph.KUBECONFIG, git_token="canary-git"), SECRET, "argocd")[
+    made = graph.of_space(graph.record(tree, kubeconfig=graph.KUBECONFIG, git_token="canary-git"), SECRET, "argocd")[
         "repository-apps"
     ]
     assert made["metadata"]["labels"] == cd.REPOSITORY
@@ -120,7 +113,7 @@ def test_the_ends_of_deployments_are_told_with_a_token_that_is_no_value() -> Non
 
 def test_an_executor_may_say_how_a_step_ended_and_nothing_else(shipped: graph.Graph) -> None:
     """Its token is in every pod of a workflow."""
-    role = of_space(shipped, ROLE, "workflows")["executor"]
+    role = graph.of_space(shipped, ROLE, "workflows")["executor"]
     assert role["rules"] == [
         {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
     ]
@@ -128,7 +121,7 @@ def test_an_executor_may_say_how_a_step_ended_and_nothing_else(shipped: graph.Gr
 
 def test_what_starts_workflows_may_neither_read_nor_change_them(shipped: graph.Graph) -> None:
     """Whoever takes a sensor over could start what exists already, and no more."""
-    role = of_space(shipped, ROLE, "workflows")["trigger"]
+    role = graph.of_space(shipped, ROLE, "workflows")["trigger"]
     assert role["rules"] == [{"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["create"]}]
 
 
@@ -140,7 +133,7 @@ def test_no_right_is_a_wildcard(rules: accounts.Rules) -> None:
 
 def test_people_see_one_secret_of_the_workflows(shipped: graph.Graph) -> None:
     """The user interface shows artifacts with the caller's rights; the other Secrets are the workflows' own."""
-    rules = of_space(shipped, ROLE, "workflows")["operator"]["rules"]
+    rules = graph.of_space(shipped, ROLE, "workflows")["operator"]["rules"]
     assert [rule for rule in rules if "secrets" in rule["resources"]] == [
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [workflows.ARTIFACTS]}
     ]
@@ -149,16 +142,16 @@ def test_people_see_one_secret_of_the_workflows(shipped: graph.Graph) -> None:
 def test_another_rotation_ends_the_tokens_of_accounts() -> None:
     """A token of an account lives as long as its Secret."""
     tree = changed({**existing(), "platform": dev()["platform"]}, {"platform.rotation": 7})
-    secrets = of_space(graph.record(tree, kubeconfig=graph.KUBECONFIG), SECRET, "workflows")
+    secrets = graph.of_space(graph.record(tree, kubeconfig=graph.KUBECONFIG), SECRET, "workflows")
     tokens = {name for name, item in secrets.items() if item.get("type") == accounts.TOKEN}
     assert tokens == {"executor-token-7", "operator-token-7"}
 
 
 def test_the_executor_finds_the_token_that_its_account_names(shipped: graph.Graph) -> None:
     """Argo Workflows looks for another name else, and every step fails before it begins."""
-    account = of_space(shipped, "kubernetes:core/v1:ServiceAccount", "workflows")["executor"]
+    account = graph.of_space(shipped, "kubernetes:core/v1:ServiceAccount", "workflows")["executor"]
     token = account["metadata"]["annotations"][accounts.CHOSEN]
-    secret = of_space(shipped, SECRET, "workflows")[token]
+    secret = graph.of_space(shipped, SECRET, "workflows")[token]
     assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": "executor"}
     assert account["automountServiceAccountToken"] is False
 
@@ -216,7 +209,7 @@ def test_every_event_has_a_path_and_a_token_of_its_own(shipped: graph.Graph) -> 
         assert hook["authSecret"] == {"name": "tokens", "key": name}
         assert hook["endpoint"] == f"/{name}"
         assert hook["port"] == str(events.PORT)
-    [tokens] = [item for name, item in of_space(shipped, SECRET, "argo-events").items() if events.TOKENS in name]
+    [tokens] = [item for name, item in graph.of_space(shipped, SECRET, "argo-events").items() if events.TOKENS in name]
     assert set(tokens["stringData"]) == set(events.EVENTS)
 
 
