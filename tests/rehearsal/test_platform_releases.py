@@ -173,14 +173,14 @@ def test_a_failed_upgrade_names_its_pod_and_is_healed_by_one_up(program: Program
 
 
 def test_a_pod_that_never_becomes_ready_is_named_with_its_last_event(platform: Platform, tmp_path: Path) -> None:
-    """On real nodes: within the release's timeout, and with what the kubelet said last."""
+    """On real nodes: within the release's timeout, with what its container waits for and what the kubelet said last."""
     space = "release-test"
     platform.kubectl.run("create", "namespace", space)
     chart = write_chart(tmp_path / "chart")
     inputs = {"name": "web", "chart": str(chart), "namespace": space, "timeout": 20, "values": {"pods": ["never"]}}
     call = Call("urn:pulumi:dev::p::kubernetes:helm.sh/v3:Release::web", {"kubeconfig": kubeconfig(platform)}, 60)
     try:
-        with pytest.raises(Unfinished, match=r"Pod never.*last event: \w+: .*nowhere\.invalid"):
+        with pytest.raises(Unfinished, match=r"Pod never: container main: .*nowhere\.invalid.*last event: \w+: "):
             Release().create(call, Release().check(call, inputs))
     finally:
         platform.kubectl.run("delete", "namespace", space, "--wait=false")

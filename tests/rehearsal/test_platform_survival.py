@@ -84,13 +84,19 @@ class Writer:
 
 
 def unready(platform: Platform) -> list[str]:
-    """Pods that do not serve, and have not ended."""
-    pods = platform.kubectl.get("pods", "-A", "--field-selector", "status.phase!=Succeeded")["items"]
+    """Pods that do not serve, and have not ended: a failed step of a workflow has, and is kept for its log."""
+    ended = "status.phase!=Succeeded,status.phase!=Failed"
+    pods = platform.kubectl.get("pods", "-A", "--field-selector", ended)["items"]
     conditions = {pod["metadata"]["name"]: pod["status"].get("conditions") or [] for pod in pods}
     ready = {
         name for name, found in conditions.items() if any(c["type"] == "Ready" and c["status"] == "True" for c in found)
     }
     return sorted(set(conditions) - ready)
+
+
+def all_ready(platform: Platform) -> bool:
+    assert not (waiting := unready(platform)), waiting
+    return True
 
 
 def answers(platform: Platform) -> bool:
