@@ -115,6 +115,7 @@ class Cluster(pulumi.ComponentResource):
         self._authority = Authority("authority", args.stack, self._under)
         self.access = self._made()
         self.readers = self._readers()
+        self._names()
         self._gpus()
         self._registered()
         self.register_outputs({})
@@ -191,6 +192,14 @@ class Cluster(pulumi.ComponentResource):
         access, args = self.access, self._args
         asked = ReadersArgs(args.config.readers, args.stack, access.kubeconfig, access.anchor)
         return Readers("readers", asked, self._inside()).kubeconfigs
+
+    def _names(self) -> None:
+        """Let DNS outlive a node, where there are several and their cluster has one server of names."""
+        if not isinstance(self._args.config, K3sCluster) or len(self.access.joined) < 2:
+            return
+        from cluster.dns import Dns  # noqa: PLC0415  loads the SDK's half second
+
+        Dns("dns", self.access.anchor, self._inside())
 
     def _gpus(self) -> None:
         """Offer GPUs: where a machine has one, or where an existing cluster asks for it."""

@@ -12,6 +12,7 @@ from tests.unit.graph import Graph, Resource, is_secret, unwrapped
 COMMAND = "command:remote:Command"
 ANCHOR = "random:index/randomId:RandomId"
 TOKEN = "random:index/randomPassword:RandomPassword"
+AUTOSCALER = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
 PROVIDER = "pulumi:providers:kubernetes"
 NODE4 = {"role": "agent", "address": "192.168.1.20", "lease": "platform", "image": "CC-Ubuntu24.04"}
 
@@ -229,7 +230,16 @@ def test_machines_that_exist_already_become_a_cluster_too() -> None:
         *("one-prepare", "one-k3s", "two-prepare", "two-k3s", "two-member")
     }
     assert graph.outputs["api_endpoint"] == "https://10.0.0.1:6443"
-    assert not graph.of(PROVIDER)
+
+
+def test_dns_outlives_a_node_where_there_are_several(graph: Graph) -> None:
+    """k3s starts one CoreDNS: with its node, every name in the cluster would be lost for a minute."""
+    autoscaler = graph.one(AUTOSCALER, "coredns").inputs
+    assert autoscaler["spec"]["minReplicas"] == 2
+    assert autoscaler["spec"]["scaleTargetRef"]["name"] == "coredns"
+    alone = changed(hosts(), {"infra.machines.two": DELETE})
+    assert not recorded.record(alone, private_key="PRIVATE").of(AUTOSCALER)
+    assert not recorded.record(existing(), kubeconfig=recorded.KUBECONFIG).of(AUTOSCALER)
 
 
 def test_an_existing_cluster_is_taken_by_its_kubeconfig_without_ssh() -> None:
