@@ -129,6 +129,8 @@ def test_an_old_pod_leaves_only_when_a_new_one_serves() -> None:
     assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
     assert spread["labelSelector"] == spec["selector"]
+    # Kubernetes' own default leaves them for five minutes at a node that is gone.
+    assert {entry["tolerationSeconds"] for entry in spec["template"]["spec"]["tolerations"]} == {30}
 
 
 def test_limits_come_from_the_settings() -> None:

@@ -11,6 +11,8 @@ USER = 65534
 GRACE = 30
 """Seconds that a pod has to leave: the contract's."""
 NAME = "app.kubernetes.io/name"
+LOST = 30
+"""Seconds after which the pods of a node that cannot be reached are started on another; the cluster's own is 300."""
 
 
 def selector(settings: Settings) -> str:
@@ -45,6 +47,15 @@ def _container(settings: Settings, environment: Environment, release: Release) -
     }
 
 
+def _elsewhere(taint: str) -> dict[str, Any]:
+    return {
+        "key": f"node.kubernetes.io/{taint}",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": LOST,
+    }
+
+
 def _pod(settings: Settings, environment: Environment, release: Release) -> dict[str, Any]:
     labels = {NAME: settings.application}
     spread = {
@@ -67,6 +78,7 @@ def _pod(settings: Settings, environment: Environment, release: Release) -> dict
         },
         **({"imagePullSecrets": secrets} if secrets else {}),
         "topologySpreadConstraints": [spread],
+        "tolerations": [_elsewhere(taint) for taint in ("not-ready", "unreachable")],
         "containers": [_container(settings, environment, release)],
     }
 
