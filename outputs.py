@@ -49,8 +49,13 @@ class StackOutputs:
     s3: Mapping[str, Any] | None = _output("object store: endpoint, public_endpoint, region, path_style, buckets")
     registry: str | None = _output("host name of the image registry; images are REGISTRY/NAME@DIGEST")
 
-    environments: Mapping[str, str] | None = _output("environment of the model to its URL, through the ingress")
+    environments: Mapping[str, dict[str, str]] | None = _output(
+        "environment of the model to its url, where it says its version, its model in MLflow (by alias), and the file "
+        "in Git with digest, version and what it may go back to"
+    )
     delivery: pulumi.Output[str] | None = _output("settings of the delivery's steps in pods, JSON: what runs how")
+
+    promotion: Mapping[str, str] | None = _output("how to see what runs, to promote and to revert: commands")
 
     @classmethod
     def of(
@@ -94,8 +99,9 @@ class StackOutputs:
             }
         if apps is not None:
             found |= {
-                "environments": {s.name: s.url for s in apps.environments.services},
+                "environments": apps.environments.describe(),
                 "delivery": apps.settings,
+                "promotion": apps.how(),
             }
         return cls(**found)
 

@@ -91,6 +91,15 @@ class Apps(pulumi.ComponentResource):
             Webhook("webhook", WebhookArgs(base, wanted.source, platform.events, platform.ingress), under)
         self.register_outputs({})
 
+    def how(self) -> dict[str, str]:
+        """What one wants of the delivery to the command for it, in a checkout of this project (docs/delivery.md)."""
+        step = "PYTHONPATH=apps python -m delivery"
+        return {
+            "status": f"{step} status --settings FILE",
+            "promote": f"{step} approve --settings FILE --digest DIGEST --run RUN --why TEXT",
+            "revert": f"{step} revert --settings FILE --why TEXT",
+        }
+
     def _open(self, base: Base, permitted: Sequence[Flow], closed: set[str]) -> None:
         """What the platform's namespaces let through for this layer, beside their own."""
         for space in sorted(closed):

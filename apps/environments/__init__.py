@@ -61,6 +61,19 @@ class Environments(pulumi.ComponentResource):
             self._application(each, project, ready[each])
         self.register_outputs({})
 
+    def describe(self) -> dict[str, dict[str, str]]:
+        """Environment to where it is, and where one reads what it serves: that changes with Git, not with the stack."""
+        model = self._args.config.model
+        return {
+            service.name: {
+                "url": service.url,
+                "version": f"{service.url}/version",
+                "model": f"models:/{model}@{service.name}",
+                "state": f"{git.RELEASES}.git: environments/{service.name}/release.json",
+            }
+            for service in self.services
+        }
+
     def _metadata(self, name: str, space: str, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
         marked = {"annotations": dict(annotations)} if annotations else {}
         return {"name": name, "namespace": self._base.spaces[space], **marked}

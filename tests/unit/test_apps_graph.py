@@ -164,6 +164,18 @@ def test_the_package_of_steps_is_equal_for_equal_sources_and_runs_as_it_is(tmp_p
     assert "revert" in done.stdout
 
 
+def test_others_are_told_where_each_environment_says_what_it_serves() -> None:
+    """The outputs name places, not versions: a promotion is no change of the stack."""
+    told = shipped().outputs["environments"]["production"]
+    assert told == {
+        "url": "https://production.dev.mlops.example.org",
+        "version": "https://production.dev.mlops.example.org/version",
+        "model": "models:/GourmetGramFood11Model@production",
+        "state": "releases.git: environments/production/release.json",
+    }
+    assert set(shipped().outputs["promotion"]) == {"status", "promote", "revert"}
+
+
 def test_a_package_fits_into_a_configmap() -> None:
     """The API takes 1 MiB, and base64 adds a third."""
     assert len(package.archive()) < 512 * 1024
