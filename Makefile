@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 REHEARSAL := $(SUDO) $(PYTHON) -m rehearsal --stack $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long rehearse rehearse-down preview destroy bench docs lock clean
+.PHONY: help setup check test test-long rehearse demo rehearse-down preview destroy bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test-long: setup ## the tests that take many minutes each, such as the loss of a
 
 rehearse: setup ## deploy Pulumi.dev.yaml (ENV=name: another) on this computer; leaves it running
 	@$(REHEARSAL) rehearse
+
+demo: setup ## tell a model's way to production, and who is stopped on it, on the stack of `make rehearse`
+	@$(REHEARSAL) demo
 
 rehearse-down: setup ## end everything that a rehearsal started; what it made is kept for the next one
 	@$(REHEARSAL) cloud down

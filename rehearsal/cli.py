@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 import config
-from rehearsal import mirrors, report
+from rehearsal import demo, mirrors, report
 from rehearsal.cloud import Cloud, CloudError, plan
 from rehearsal.engine import PARALLEL, Engine, EngineError, Summary, Terminal, totals
 from rehearsal.engine.dynamic import Dynamic
@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     outputs = commands.add_parser("outputs", parents=[common], help="what other teams consume")
     outputs.add_argument("--json", action="store_true")
     outputs.add_argument("--show-secrets", action="store_true")
+    commands.add_parser("demo", parents=[common], help="a model's way to production, told on the deployed stack")
     shown = commands.add_parser("report", parents=[common], help="what was real, and what stood in")
     shown.add_argument("--json", action="store_true")
     return top
@@ -235,6 +236,13 @@ class Rehearsal:
             self.console.print(render(value), markup=False, highlight=False, soft_wrap=True)
         return DONE
 
+    def demo(self) -> int:
+        """Tell the story of a model on the deployed stack."""
+        isolate(self.cloud.environment() if self.file.needs_cloud else {})
+        with demo.beginning(self.engine().outputs(show_secrets=True), self.console) as story:
+            demo.tell(story)
+        return DONE
+
     def report(self, *, as_json: bool) -> int:
         """Print what was real and what stood in, at the last `up`."""
         found = report.Report.load(self.report_path)
@@ -359,6 +367,8 @@ def run(rehearsal: Rehearsal, options: argparse.Namespace) -> int:
             return rehearsal.report(as_json=options.json)
         case "refresh":
             return rehearsal.refresh()
+        case "demo":
+            return rehearsal.demo()
         case _:
             code: int = getattr(rehearsal, options.command)(options)
             return code
@@ -385,7 +395,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (Unreadable, NoCli) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    except (EngineError, CloudError) as error:
+    except (EngineError, CloudError, demo.DemoError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", FAILED)
     except Exception as error:

@@ -1,18 +1,16 @@
 """A deployed cluster as tests see it: through the stack outputs, and from inside its machines."""
 
-import json
 import os
 import shlex
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rehearsal.cloud import Cloud, machines, network
-from rehearsal.kubernetes import build
+from rehearsal.outside import kubectl, waiting
 from rehearsal.paths import Root
 from tests.rehearsal.stack import Stack
 
@@ -21,16 +19,8 @@ LOGIN = "Accepted publickey"
 
 
 def until(what: str, check: Callable[[], T], seconds: float, pause: float = 0.5) -> T:
-    """Wait for something true; its value. An exception of the check means: not yet."""
-    deadline, last = time.monotonic() + seconds, "false"
-    while True:
-        try:
-            if found := check():
-                return found
-        except (AssertionError, subprocess.SubprocessError, ValueError, KeyError) as error:
-            last = str(error)[-1500:]
-        assert time.monotonic() < deadline, f"gave up after {seconds:.0f} s waiting for {what}: {last}"
-        time.sleep(pause)
+    """Wait for something true; its value. A failed assertion of the check means: not yet."""
+    return waiting.until(what, check, seconds, pause, (*waiting.NOT_YET, AssertionError))
 
 
 @dataclass(frozen=True)
@@ -83,10 +73,8 @@ class Machines:
 
 
 @dataclass(frozen=True)
-class Kubectl:
-    """kubectl with a kubeconfig of the stack outputs, from where an operator sits."""
-
-    kubeconfig: Path
+class Kubectl(kubectl.Kubectl):
+    """The same with a stack's kubeconfig, and with waits of tests."""
 
     @classmethod
     def of(cls, stack: Stack, text: str | None = None) -> "Kubectl":
@@ -95,36 +83,6 @@ class Kubectl:
         file.touch(mode=0o600)
         file.write_text(text or stack.outputs(secrets=True)["kubeconfig"])
         return cls(file)
-
-    def run(self, *words: str, stdin: str | None = None, check: bool = True, timeout: float = 60) -> str:
-        """Run it; standard output, or both where it may fail."""
-        done = subprocess.run(
-            [build.kubectl(), "--kubeconfig", self.kubeconfig, "--request-timeout=20s", *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"kubectl {shlex.join(words)}: {done.stderr}"
-        return (done.stdout if check else done.stdout + done.stderr).strip()
-
-    def get(self, *words: str) -> Any:
-        """An object or list, as data."""
-        return json.loads(self.run("get", *words, "-o", "json"))
-
-    def apply(self, text: str) -> None:
-        """Apply manifests."""
-        self.run("apply", "-f", "-", stdin=text)
-
-    def ready(self) -> dict[str, bool]:
-        """Node name to whether it is Ready."""
-        return {
-            node["metadata"]["name"]: any(
-                c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"]
-            )
-            for node in self.get("nodes")["items"]
-        }
 
     def wait_ready(self, names: set[str], seconds: float = 60) -> None:
         """Wait until exactly these nodes are there and Ready."""

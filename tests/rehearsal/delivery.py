@@ -1,14 +1,8 @@
 """The environments of a model as tests use them: steps in pods, what is served, and a person's computer outside."""
 
 import json
-import select
 import shlex
-import socket
-import socketserver
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +11,13 @@ import versions
 from apps import package, steps
 from apps.delivery import gate
 from apps.delivery.releases import Release, written
+from rehearsal.outside.workflows import SPACE
 from tests.environments import dev
 from tests.rehearsal import models
 from tests.rehearsal.cluster import Kubectl, until
 from tests.rehearsal.models import Model
 from tests.rehearsal.services import Platform
 
-SPACE = "workflows"
 ENVIRONMENTS = tuple(dev()["apps"]["environments"])
 STAGING, CANARY, PRODUCTION = ENVIRONMENTS
 PASSED = gate.Decision(tuple(gate.Verdict(test, gate.Outcome.PASSED, "") for test in gate.Test))
@@ -45,7 +39,7 @@ class Delivery:
         return Release(self.digests[model.version], model.version, model.revision, run)
 
     def url(self, environment: str) -> str:
-        return str(self.platform.outputs["environments"][environment])
+        return str(self.platform.outputs["environments"][environment]["url"])
 
     def version(self, environment: str) -> str:
         """What it serves, by its host name and with its password; empty where it serves nothing."""
@@ -122,35 +116,6 @@ class Delivery:
 
     def approve(self, release: Release) -> None:
         self.step("approve", "--digest", release.digest, "--run", release.run, "--why", "a test")
-
-
-class _Tunnel(socketserver.BaseRequestHandler):
-    """CONNECT to any name, at the address that all names of the domain lead to."""
-
-    address = ""
-
-    def handle(self) -> None:
-        asked = self.request.recv(4096).decode().split()[1]
-        with socket.create_connection((self.address, int(asked.partition(":")[2])), 10) as upstream:
-            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            pair = {self.request: upstream, upstream: self.request}
-            while True:
-                for ready in select.select(list(pair), [], [], 60)[0]:
-                    content = ready.recv(65536)
-                    if not content:
-                        return
-                    pair[ready].sendall(content)
-
-
-@contextmanager
-def names_lead_to(address: str) -> Iterator[str]:
-    """A proxy that stands in for the DNS record of the domain, for programs that are not this process."""
-    handler = type("Bound", (_Tunnel,), {"address": address})
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def outside(delivery: Delivery, folder: Path) -> Path:

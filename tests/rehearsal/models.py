@@ -105,7 +105,8 @@ class Client:
     session: requests.Session
     url: str
     answers: dict[str, int] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
+    failures: dict[float, str] = field(default_factory=dict)
+    """When (of the monotonic clock), and what was said."""
     _over: threading.Event = field(default_factory=threading.Event)
 
     def ask(self) -> None:
@@ -115,12 +116,12 @@ class Client:
             reply = self.session.post(f"{self.url}/predict", json=body, timeout=10, headers={"Connection": "close"})
             version = reply.json()["model_version"] if reply.status_code == 200 else ""
         except (requests.RequestException, ValueError, KeyError) as error:
-            self.failures.append(f"{time.time():.1f} {error!r}")
+            self.failures[time.monotonic()] = repr(error)
             return
         if version:
             self.answers[version] = self.answers.get(version, 0) + 1
         else:
-            self.failures.append(f"{time.time():.1f} {reply.status_code} {reply.text[:80]}")
+            self.failures[time.monotonic()] = f"{reply.status_code} {reply.text[:80]}"
 
     def _ask_on(self) -> None:
         while not self._over.is_set():

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from apps.environments.spec import APPLICATION
+from rehearsal.outside.kubectl import KubectlError
+from rehearsal.outside.names import names_lead_to
 from rehearsal.paths import PROJECT
 from tests.rehearsal import models
 from tests.rehearsal.cluster import Kubectl, until
-from tests.rehearsal.delivery import CANARY, ENVIRONMENTS, PRODUCTION, Delivery, names_lead_to, outside
+from tests.rehearsal.delivery import CANARY, ENVIRONMENTS, PRODUCTION, Delivery, outside
 from tests.rehearsal.images import Registry
 from tests.rehearsal.models import Client, Model
 from tests.rehearsal.services import Platform
@@ -24,6 +26,10 @@ from tests.rehearsal.services import Platform
 ONE, TWO = Model("1", "a" * 40), Model("2", "b" * 40)
 TAKES_EFFECT = 30
 """Seconds in which a revert serves, by the project's goal."""
+SURVIVES = 15
+"""Seconds in which the loss of a node may cost requests, by the project's goal."""
+GONE = 45
+"""Seconds in which the cluster has noticed that, and taken its pods from the Services."""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +141,7 @@ def test_promotion_and_revert_lose_no_request_and_a_revert_takes_effect_within_h
             kubectl.run(*rolled, timeout=100)
         time.sleep(8)  # the pods of the withdrawn version answer while they leave
     print(f"revert: {seconds:.1f} s; {client.answers} answers")
-    assert client.failures == []
+    assert client.failures == {}
     assert client.answers.keys() == {"1", "2"}
 
 
@@ -166,8 +172,31 @@ def test_a_drained_node_costs_no_request(delivery: Delivery) -> None:
             time.sleep(8)
         finally:
             kubectl.run("uncordon", node)
-    assert client.failures == []
+    assert client.failures == {}
     assert sum(client.answers.values()) > 50
+
+
+def test_a_node_without_power_is_asked_by_nobody_after_some_seconds(delivery: Delivery) -> None:
+    """Its pods are behind their Services for most of a minute more; the ingress asks another where one is lost."""
+    kubectl, machines = delivery.kubectl, delivery.platform.machines
+    hosts = delivery.platform.outputs["hosts"]
+    [entrance] = [host["name"] for host in hosts if host["ssh_host"] == delivery.platform.address]
+    pods = kubectl.get("pods", "-n", PRODUCTION, "--field-selector", "status.phase=Running")["items"]
+    names = {pod["spec"]["nodeName"].removeprefix(f"{delivery.platform.stack.name}-") for pod in pods}
+    lost = min(names - {entrance})
+    with Client(delivery.platform.session(PRODUCTION), delivery.url(PRODUCTION)).asking() as client:
+        until("answers", lambda: client.answers, 10)
+        began = time.monotonic()
+        machines.kill(lost)
+        time.sleep(GONE)
+    try:
+        failures = {f"{at - began:.1f}": said for at, said in client.failures.items()}
+        print(f"{lost} lost: {client.answers} answers, failures after {failures}")
+        assert all(float(at) <= SURVIVES for at in failures)
+        assert sum(client.answers.values()) > 50
+    finally:
+        machines.reboot(lost)
+        until("every node to be Ready", lambda: all(kubectl.ready().values()), 180, 2)
 
 
 def evict(kubectl: Kubectl, pod: str, space: str) -> None:
@@ -178,7 +207,7 @@ def evict(kubectl: Kubectl, pod: str, space: str) -> None:
     def permitted() -> bool:
         try:
             kubectl.run("create", "--raw", f"/api/v1/namespaces/{space}/pods/{pod}/eviction", "-f", "-", stdin=body)
-        except AssertionError as refused:
+        except KubectlError as refused:
             if "disruption budget" not in str(refused):
                 raise
             return False
