@@ -152,6 +152,10 @@ def retries(limit: int) -> argo.RetryStrategy:
     )
 
 
+LAST_LINES = "FallbackToLogsOnError"
+"""What a container that fails leaves as its message, which is the workflow's: why, and not only a code."""
+
+
 def before(name: str, image: str, lines: Sequence[str], **more: Any) -> UserContainer:
     """A container that runs before a step's own."""
     return UserContainer(
@@ -160,5 +164,6 @@ def before(name: str, image: str, lines: Sequence[str], **more: Any) -> UserCont
         command=script(*lines),
         resources=resources("50m", "256Mi"),
         security_context=closed(),
+        termination_message_policy=LAST_LINES,
         **more,
     )

@@ -70,6 +70,7 @@ def _container(wanted: Wanted, image: str, lines: tuple[str, ...], inputs: tuple
         inputs=[Parameter(name=name) for name in inputs],
         volumes=pods.volumes(wanted.package, *secrets),
         security_context=pods.closed(),
+        termination_message_policy=pods.LAST_LINES,
         pod_security_context=pods.pod(),
         automount_service_account_token=chosen.pop("automount_service_account_token", False),
         **chosen,

@@ -34,7 +34,7 @@ LEFT = {"name", "valueFrom", "description"}
 ARTIFACT = {"name", "path", "archive", "s3"}
 INIT = {
     *("name", "image", "imagePullPolicy", "command", "args", "env", "envFrom", "volumeMounts", "resources"),
-    *("securityContext", "workingDir", "mirrorVolumeMounts"),
+    *("securityContext", "workingDir", "mirrorVolumeMounts", "terminationMessagePolicy"),
 }
 PARAMETER = {"path", "parameter", "default"}
 """Where the value of an output comes from."""
