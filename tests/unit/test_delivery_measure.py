@@ -43,7 +43,7 @@ SETTINGS = gate.Settings(
     gate.Load(p95_ms=900.0, rounds=2, good=0.999),
     gate.Comparison(samples=20, rounds=8, accuracy_margin=0.2),
 )
-LIMITS = measure.Limits(request_seconds=1.5, pause_seconds=0.01, settle_seconds=0.05, seconds=60.0)
+LIMITS = measure.Limits(request_seconds=1.5, pause_seconds=0.01, settle_seconds=0.05, blame_seconds=0.05, seconds=60.0)
 
 
 @dataclass
@@ -377,6 +377,25 @@ def test_a_pass_waits_until_a_kill_at_the_end_would_be_known(tmp_path: Path) -> 
     assert "app-1 was killed for want of memory 1 time under load" in measured.decision.reason
 
 
+def test_failed_requests_wait_for_the_kill_that_is_their_cause(tmp_path: Path) -> None:
+    """A busy node's kubelet tells of it after the load: whoever reads the evidence would look for slow code."""
+    bench = Bench()
+    first: list[float] = []
+
+    def broken(model: Model, handler: Handler, number: int) -> None:
+        first.append(time.monotonic())
+        every(1, error)(model, handler, number)
+
+    def change(cluster: Cluster) -> None:
+        if first and time.monotonic() - first[0] > 1.0:
+            first.clear()
+            ended(cluster.pods, "OOMKilled")
+
+    bench.first.predict, bench.cluster.change = after(5, broken), change
+    measured = bench.run(tmp_path, first_release=True, limits=replace(LIMITS, blame_seconds=10.0))
+    assert "app-1 was killed for want of memory 1 time under load" in measured.decision.reason
+
+
 def test_what_is_undecided_when_time_is_over_has_failed(tmp_path: Path) -> None:
     """The burden of proof is the release's, and a pipeline must end."""
     bench = Bench()
@@ -500,7 +519,7 @@ def test_what_would_fail_every_release_is_refused(
         Bench().run(tmp_path, settings, **named)
 
 
-@pytest.mark.parametrize("name", ["request_seconds", "pause_seconds", "settle_seconds", "seconds"])
+@pytest.mark.parametrize("name", ["request_seconds", "pause_seconds", "settle_seconds", "blame_seconds", "seconds"])
 def test_limits_are_greater_than_nothing(name: str) -> None:
     """Without time nothing is measured, and every release fails."""
     with pytest.raises(ValueError, match=f"{name} = 0: must be greater"):

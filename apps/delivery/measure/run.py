@@ -48,12 +48,14 @@ class Limits:
     """Before another try, where there is one."""
     settle_seconds: float = 3.0
     """After the load, until a kill must stand in the cluster's state: kubelets look every second, then report."""
+    blame_seconds: float = 15.0
+    """After load under which requests failed, for a kill to be known: it says more than they do."""
     seconds: float = 1200.0
     """In all, but for a last look at the pods; what is undecided then has failed."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be kept."""
-        for name in ("request_seconds", "pause_seconds", "settle_seconds", "seconds"):
+        for name in ("request_seconds", "pause_seconds", "settle_seconds", "blame_seconds", "seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} = {getattr(self, name):g}: must be greater than 0")
 
@@ -161,10 +163,19 @@ def _judged(settings: Settings, measured: Measurements, spent: Part | None) -> D
 
 
 def _settled(bench: _Bench, measured: Measurements, outcome: Outcome) -> Measurements:
-    """With what became of the pods in the end; a pass waits until that must be known."""
+    """With what became of the pods in the end.
+
+    A pass waits until that must be known; where requests failed, a busy node's kubelet is given more time to tell why.
+    """
+    patience, limits = bench.patience, bench.limits
     if outcome is Outcome.PASSED:
-        bench.patience.sleep(max(0.0, bench.load_ended + bench.limits.settle_seconds - bench.patience.clock()))
+        patience.sleep(max(0.0, bench.load_ended + limits.settle_seconds - patience.clock()))
     bench.watch.refresh()
+    while bench.problems and not any(use.restarts or use.oom_kills for use in bench.watch.uses):
+        if patience.clock() >= bench.load_ended + limits.blame_seconds:
+            break
+        patience.sleep(limits.pause_seconds)
+        bench.watch.refresh()
     return replace(measured, pods=bench.watch.uses)
 
 
