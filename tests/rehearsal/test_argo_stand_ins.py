@@ -1,7 +1,5 @@
 """What stands in for Argo, before a real API server: its charts' objects are taken, and an event becomes a workflow."""
 
-import hashlib
-import hmac
 import json
 import subprocess
 import threading
@@ -27,6 +25,7 @@ from rehearsal.programs.argo.counters import metrics
 from rehearsal.programs.argo.web import Request
 from tests.rehearsal import api_server
 from tests.rehearsal.cluster import Kubectl, until
+from tests.rehearsal.github import push, signature
 from tests.unit import platforms
 
 RELEASES = {"argocd": cd, "argo-workflows": workflows, "argo-events": events}
@@ -124,17 +123,9 @@ def pushes(kubectl: Kubectl, secrets: Path) -> str:
     return f"{url}{github.PATH}"
 
 
-def pushed(url: str, signature: str | None, commit: str = COMMIT, branch: str = "main", delivery: str = "1") -> int:
+def pushed(url: str, signed: str | None, commit: str = COMMIT, branch: str = "main", delivery: str = "1") -> int:
     """Status of a delivery by GitHub; None signs it as GitHub would."""
-    said = {"ref": f"refs/heads/{branch}", "after": commit, "deleted": False, "repository": {"full_name": REPOSITORY}}
-    body = json.dumps(said).encode()
-    right = f"sha256={hmac.new(WORD.encode(), body, hashlib.sha256).hexdigest()}"
-    headers = {
-        "Content-Type": "application/json",
-        "X-GitHub-Event": "push",
-        "X-GitHub-Delivery": delivery,
-        "X-Hub-Signature-256": right if signature is None else signature,
-    }
+    body, headers = push(WORD, REPOSITORY, commit, branch, signed=signed, delivery=delivery)
     return sent(urllib.request.Request(url, body, headers))  # noqa: S310  our own
 
 
@@ -195,7 +186,7 @@ def commits(kubectl: Kubectl) -> list[str]:
 
 def test_a_push_that_github_did_not_sign_starts_nothing(kubectl: Kubectl, pushes: str) -> None:
     """Whoever knows the address could start what may release."""
-    forged = f"sha256={hmac.new(b'other', b'{}', hashlib.sha256).hexdigest()}"
+    forged = signature("other", b"{}")
     assert [pushed(pushes, one) for one in ("", forged)] == [HTTPStatus.BAD_REQUEST] * 2
     # One that is signed comes after them, and is the only one.
     assert pushed(pushes, None, "a" * 40) == HTTPStatus.OK
