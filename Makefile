@@ -28,10 +28,10 @@ check: setup ## lint, types and unit tests: no root, no network, about a minute
 	@$(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 test: check ## every test, the rehearsal's included
-	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m 'not long' --durations=15
+	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m 'not long' --durations=40
 
 test-long: setup ## the tests that take many minutes each, such as the loss of a whole platform
-	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m long --durations=15
+	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m long --durations=40
 
 rehearse: setup ## deploy Pulumi.dev.yaml (ENV=name: another) on this computer; leaves it running
 	@$(REHEARSAL) rehearse

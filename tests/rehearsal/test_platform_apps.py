@@ -214,9 +214,3 @@ def evict(kubectl: Kubectl, pod: str, space: str) -> None:
         return True
 
     until(f"{space} to spare {pod}", permitted, 60)
-
-
-def test_what_runs_belongs_to_git_and_a_second_up_changes_nothing(delivery: Delivery) -> None:
-    """After promotions and reverts, too."""
-    again = delivery.platform.stack.run("preview")
-    assert again.count("create") == again.count("update") == again.count("delete") == again.count("replace") == 0

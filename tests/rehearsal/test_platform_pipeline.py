@@ -122,7 +122,11 @@ def test_a_bad_revision_fails_its_part_of_the_gate_and_leaves_the_rest_alone(
 
 @pytest.mark.parametrize(
     ("revision", "cause"),
-    [("no-dockerfile", "failed to read dockerfile"), ("no-base", "models/nobody:1"), ("main", "unauthorized")],
+    [
+        ("no-base", "models/nobody:1"),
+        pytest.param("no-dockerfile", "failed to read dockerfile", marks=pytest.mark.long),
+        pytest.param("main", "unauthorized", marks=pytest.mark.long),
+    ],
 )
 def test_a_build_that_fails_says_why_and_changes_no_release(
     pipeline: Pipeline, first: Status, revision: str, cause: str
@@ -150,7 +154,7 @@ def test_a_build_that_fails_says_why_and_changes_no_release(
 
 
 def test_what_runs_belongs_to_git_and_a_preview_shows_no_change(pipeline: Pipeline, first: Status) -> None:
-    """After a release, too."""
+    """After promotions, reverts and pipelines, too."""
     del first
     again = pipeline.delivery.platform.stack.run("preview")
     assert again.count("create") == again.count("update") == again.count("delete") == again.count("replace") == 0
