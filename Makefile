@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 REHEARSAL := $(SUDO) $(PYTHON) -m rehearsal --stack $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long rehearse demo rehearse-down preview destroy bench docs lock clean
+.PHONY: help setup check test test-long rehearse demo rehearse-down preview policy policy-setup destroy bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,13 +45,23 @@ rehearse-down: setup ## end everything that a rehearsal started; what it made is
 preview: setup ## what a deployment would change (ENV=name); touches nothing
 	@$(REHEARSAL) preview
 
+policy: setup ## what the rules of docs/policy.md object to (ENV=name); asks no cloud, makes nothing
+	@$(PYTHON) -m rehearsal --stack $(ENV) policy
+
+policy-setup: policy/.venv/.ready ## install the pack's own environment, for `pulumi preview --policy-pack policy`
+
+policy/.venv/.ready: policy/requirements.lock
+	@[ -x policy/.venv/bin/python ] || python3 -m venv policy/.venv
+	@policy/.venv/bin/pip install -q --require-hashes -r policy/requirements.lock
+	@touch $@
+
 destroy: setup ## remove everything that the rehearsed stack made
 	@$(REHEARSAL) destroy
 
 bench: setup ## graph building against its goals, as ratios
 	@$(PYTHON) -m tests.bench
 
-docs: setup ## write the generated pages: configuration and outputs
+docs: setup ## write the generated pages
 	@$(PYTHON) docs/generate.py
 
 lock: ## renew the lock files after a change of pyproject.toml or of a requirements file
@@ -59,6 +69,8 @@ lock: ## renew the lock files after a change of pyproject.toml or of a requireme
 		--no-emit-index-url --python-version 3.11 -o requirements.lock
 	@.venv/bin/uv pip compile -q rehearsal/cloud/requirements.in --universal --generate-hashes --no-header \
 		--no-emit-index-url --python-version 3.11 -o rehearsal/cloud/requirements.lock
+	@.venv/bin/uv pip compile -q policy/requirements.in --universal --generate-hashes --no-header \
+		--no-emit-index-url --python-version 3.11 -o policy/requirements.lock
 	@.venv/bin/uv pip compile -q rehearsal/kubernetes/go.in --universal --generate-hashes --no-header \
 		--no-emit-index-url --python-version 3.11 -o rehearsal/kubernetes/go.lock
 	@for name in rehearsal/images/mlflow rehearsal/images/tools examples/model/requirements; do .venv/bin/uv pip compile -q $$name.in \
@@ -66,4 +78,4 @@ lock: ## renew the lock files after a change of pyproject.toml or of a requireme
 		|| exit 1; done
 
 clean: rehearse-down ## remove everything the project installed and made in its folder
-	@$(SUDO) rm -rf .rehearsal .venv
+	@$(SUDO) rm -rf .rehearsal .venv policy/.venv

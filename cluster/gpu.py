@@ -114,6 +114,7 @@ class Gpu(pulumi.ComponentResource):
             description=self._held.description(NAMESPACE, chart.name),
             # Of a failed install that the state does not know; helm takes no other name again.
             replace=True,
+            max_history=5,
             opts=pulumi.ResourceOptions.merge(
                 # Nodes and runtime classes hand no value on; the charts' pods need both.
                 self._under,

@@ -1,4 +1,5 @@
-"""Writes the generated pages: configuration.md from the models, outputs.md from the outputs, flows.md from the flows.
+"""Writes the generated pages: configuration.md from the models, outputs.md from the outputs, flows.md from the flows,
+policy.md from the rules.
 
 Usage: python docs/generate.py [--check]; with --check it writes nothing and fails when a page is stale.
 """
@@ -14,11 +15,12 @@ from pydantic_core import PydanticUndefined
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
-sys.path.append(str(DOCS.parent / "platform"))
+sys.path += [str(DOCS.parent / folder) for folder in ("platform", "policy")]
 
 import config  # noqa: E402  the project's folder must be on the path first
 from apps import inventory as applications  # noqa: E402
 from cluster.kubeconfig import TUNNEL  # noqa: E402
+from leasehold_policy import RULES, SUBJECTS, WAIVERS  # noqa: E402
 from mlops import inventory  # noqa: E402
 from mlops.flows import API, METADATA, NODES, PODS, WORLD  # noqa: E402
 from outputs import StackOutputs  # noqa: E402
@@ -246,10 +248,56 @@ def flows() -> str:
     return "\n".join(lines) + "\n"
 
 
+def policy() -> str:
+    """The rules of the policy, and where they do not hold."""
+    lines = [
+        "# Policy",
+        "",
+        f"Generated from `policy/leasehold_policy` by `make docs`: {len(RULES)} rules that every stack must keep.",
+        "A rule is a pure function over what the program asks for: types, names, inputs, options. What is not known",
+        "before a deployment is no fault. No product code knows of them.",
+        "",
+        "```sh",
+        "make policy ENV=dev      # by the rehearsal's engine, on paper: no cloud, no login, nothing made",
+        "make check               # the same over the shipped environment, and every rule's own cases",
+        "",
+        "make policy-setup        # once: the pack's own environment in policy/.venv",
+        "pulumi preview --stack dev --policy-pack policy",
+        "```",
+        "",
+        "`make policy` ends with 1 and one line for each finding; environments that need secrets get them by",
+        "`python -m rehearsal --stack NAME policy --config KEY=VALUE`. With the real CLI a finding stops `preview`",
+        "and `up` alike; `.github/workflows/preview.yml` runs the pack in pull requests. The pack has an environment",
+        "of its own, because pulumi-policy pins an older protobuf. Its SDK shows secrets to policies as if they were",
+        "in the clear: `policy/__main__.py` keeps their marks.",
+        "",
+        "A new rule is a function in the module of its subject; its docstring is the demand. Its cases stand in",
+        "`tests/unit/policy_cases`, one that it refuses and one that it accepts at the least.",
+    ]
+    for subject in SUBJECTS:
+        name = subject.__name__.rpartition(".")[2]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            (subject.__doc__ or "").strip(),
+            "",
+            "| rule | demand | remedy |",
+            "|---|---|---|",
+        ]
+        lines += [f"| `{rule.id}` | {rule.demand} | {rule.remedy} |" for rule in RULES if rule.subject == name]
+    lines += ["", "## Waivers", "", "Logical names; `*` stands for what a user chooses.", ""]
+    lines += ["| rule | resources | why it does not hold |", "|---|---|---|"]
+    for waiver in WAIVERS:
+        resources = ", ".join(f"`{resource}`" for resource in waiver.resources)
+        lines.append(f"| `{waiver.rule}` | {resources} | {waiver.reason} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """Write the pages, or compare them."""
     stale = []
-    pages = {"configuration.md": configuration(), "outputs.md": outputs(), "flows.md": flows()}
+    pages = {"configuration.md": configuration(), "outputs.md": outputs(), "flows.md": flows(), "policy.md": policy()}
     for name, text in pages.items():
         page = DOCS / name
         if "--check" in sys.argv:

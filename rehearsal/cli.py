@@ -17,13 +17,15 @@ from typing import Any
 from rich.console import Console
 
 import config
-from rehearsal import demo, mirrors, report
+from rehearsal import demo, mirrors, policy, report
 from rehearsal.cloud import Cloud, CloudError, plan
 from rehearsal.engine import PARALLEL, Engine, EngineError, Summary, Terminal, totals
 from rehearsal.engine.dynamic import Dynamic
+from rehearsal.engine.program import encryption_salt
 from rehearsal.engine.references import TYPE as REFERENCE
 from rehearsal.engine.references import StackReferences
 from rehearsal.environment import EnvironmentFile, Unreadable
+from rehearsal.kubernetes import mirror as artifacts
 from rehearsal.paths import PROJECT, Root
 from rehearsal.protocol import Provider
 from rehearsal.providers import INVOKES, RESOURCES
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--parallel", type=int, default=PARALLEL, metavar="N", help="resources under way at a time")
     rehearse = commands.add_parser("rehearse", parents=[common, beside], help="up, then the outputs and the report")
     rehearse.set_defaults(replace=[], target=[], expect_no_changes=False, parallel=PARALLEL)
+    commands.add_parser("policy", parents=[common, beside], help="what the rules object to; makes and asks nothing")
     destroy = commands.add_parser("destroy", parents=[common], help="remove everything the stack made")
     destroy.add_argument(
         "--keep-protected", action="store_true", help="refuse, as pulumi does, while data is protected"
@@ -202,6 +205,23 @@ class Rehearsal:
             print(json.dumps(planned.to_json(), indent=1))
             return planned.exit_code
         return self.conclude(planned, "preview")
+
+    def policy(self, _options: argparse.Namespace) -> int:
+        """Let every rule judge what the environment's program asks for: on paper, or by the CLI's preview."""
+        if self.use_cli:
+            words = ("--policy-pack", str(PROJECT / "policy"), "--refresh=false")
+            return self.cli().run("preview", *words) if self.prepare() else BAD_INPUT
+        expected = {**artifacts.expected(self.file.tree), **self.given}
+        if problems := self.file.problems(expected):
+            print_problems([str(problem) for problem in sorted(set(problems))])
+            return BAD_INPUT
+        isolate({})
+        extra = {**{PREFIX + key: value for key, value in expected.items()}, **self.extra}
+        known = passphrase(self.root) if encryption_salt(self.config_file) else secrets.token_urlsafe(32)
+        asked = policy.asked_for(self.file, self.stack, providers=PROVIDERS, passphrase=known, extra=extra)
+        judgement = policy.judge(asked)
+        print("\n".join(judgement.lines))
+        return FAILED if judgement.found else DONE
 
     def destroy(self, options: argparse.Namespace) -> int:
         """Remove everything; a rehearsal's data are throw-away, so protection is taken off first."""

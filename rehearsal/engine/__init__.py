@@ -22,7 +22,7 @@ from rehearsal.engine.program import Project, encryption_salt, in_folder, load_c
 from rehearsal.engine.refresh import recover, refresh
 from rehearsal.engine.run import Run
 from rehearsal.engine.secrets import Redactor
-from rehearsal.engine.state import State, lock
+from rehearsal.engine.state import Resource, State, lock
 from rehearsal.engine.values import Secret, plain
 from rehearsal.paths import Root
 from rehearsal.protocol import Call, Props, Provider, Unknown
@@ -108,6 +108,10 @@ class Engine:
             recover(run)
             refresh(run)
             return self._summary(run, begun)
+
+    def resources(self) -> tuple[Resource, ...]:
+        """What the state records, each with the inputs that the program gave it."""
+        return tuple(self._state(readonly=True).resources.values())
 
     def outputs(self, show_secrets: bool = False) -> dict[str, Any]:
         """Stack outputs of the last run that ended well."""

@@ -292,6 +292,8 @@ def restarts(image: str, schedule: str, script: str, names: Sequence[str], accou
         "jobTemplate": {
             "spec": {
                 "backoffLimit": 0,
+                # Each restart has half an hour in the script.
+                "activeDeadlineSeconds": 1800 * (len(names) + 1),
                 "template": {"metadata": {"labels": {"app.kubernetes.io/name": "registry-restart"}}, "spec": pod},
             }
         },
