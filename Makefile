@@ -25,12 +25,13 @@ check: setup ## lint, types and unit tests: no root, no network, about a minute
 	@$(PYTHON) -m ruff check -q
 	@$(PYTHON) -m mypy
 	@$(PYTHON) docs/generate.py --check
-	@$(PYTHON) -m pytest -q -n 2 --dist loadfile
+	@$(PYTHON) -m pytest -q -n 2 --dist loadfile -m 'not long'
 
 test: check ## every test, the rehearsal's included
 	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m 'not long' --durations=40
 
 test-long: setup ## the tests that take many minutes each, such as the loss of a whole platform
+	@$(PYTHON) -m pytest tests/unit -q -n 2 -m long
 	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m long --durations=40
 
 rehearse: setup ## deploy Pulumi.dev.yaml (ENV=name: another) on this computer; leaves it running

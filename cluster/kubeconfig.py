@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import yaml
+from config import yaml_text
 
 TUNNEL = "socks5://127.0.0.1:6480"
 """Where a kubeconfig expects `ssh -D` when the API is reached through the bastion only."""
@@ -58,8 +58,8 @@ FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile
 
 def _load(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return yaml_text.load(text)
+    except yaml_text.NotYaml:
         raise NotAKubeconfig("it is not YAML") from None
 
 

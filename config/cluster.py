@@ -86,7 +86,7 @@ class K3sCluster(ClusterBase):
 
     kind: Literal["k3s"]
     version: str = Field(
-        K3S, pattern=r"^v\d+\.\d+\.\d+\+k3s\d+$", description="release; upgrade by one minor at a time"
+        K3S, pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+\+k3s[0-9]+$", description="release; upgrade by one minor at a time"
     )
     snapshots: Snapshots = Field(Snapshots(), description="see its section")
     rotation: Rotation = Field(Rotation(), description="see its section")
@@ -97,7 +97,7 @@ class KubesprayCluster(ClusterBase):
 
     kind: Literal["kubespray"]
     version: str = Field(
-        KUBESPRAY_KUBERNETES, pattern=r"^\d+\.\d+\.\d+$", description="Kubernetes release that Kubespray knows"
+        KUBESPRAY_KUBERNETES, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", description="Kubernetes release that Kubespray knows"
     )
     network_plugin: Literal["calico", "cilium", "flannel"] = Field("calico", description="network between pods")
 

@@ -117,7 +117,7 @@ def _domain(value: str) -> str:
 
 
 def _cron_numbers(part: str, low: int, high: int) -> bool:
-    found = re.fullmatch(r"(\*|(\d+)(-(\d+))?)(/(\d+))?", part)
+    found = re.fullmatch(r"(\*|([0-9]{1,4})(-([0-9]{1,4}))?)(/([0-9]{1,4}))?", part)
     if found is None:
         return False
     ends = [int(end) for end in (found[2], found[4]) if end is not None]

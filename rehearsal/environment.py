@@ -1,5 +1,6 @@
 """An environment file as it is rehearsed: read once, unchanged, with the mistakes that YAML hides."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 import config
 from apps import rules as apps_rules
 from cluster import rules as cluster_rules
-from config import PROJECT, Problem
+from config import PROJECT, Problem, yaml_text
 from infra import rules
 from mlops import rules as platform_rules
 
@@ -30,6 +31,8 @@ class _Loader(yaml.SafeLoader):
         """Build a mapping; note the second place of every key."""
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             if key.value in seen:
                 self.twice.append((str(key.value), key.start_mark.line + 1))
             seen.add(key.value)
@@ -50,16 +53,21 @@ class EnvironmentFile:
     def read(cls, path: Path) -> "EnvironmentFile":
         """Read a file; raises Unreadable."""
         try:
-            loader = _Loader(path.read_text())
-            data = loader.get_single_data()
+            with yaml_text.only_yaml():
+                loader = _Loader(path.read_text())
+                data = loader.get_single_data()
         except OSError as error:
             raise Unreadable(f"{path}: {error.strerror}; name another with --config-file or --stack") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise Unreadable(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        except yaml_text.NotYaml as error:
+            raise Unreadable(f"{path} is not YAML: {error}") from error
         found = data.get("config") if isinstance(data, dict) else None
         if not isinstance(found, dict):
             raise Unreadable(f"{path} has no `config` mapping; Pulumi.dev.yaml shows one")
-        return cls(path, found, tuple(loader.twice))
+        try:
+            json.dumps(found, default=str, skipkeys=True)
+        except (ValueError, RecursionError):
+            raise Unreadable(f"{path}: an alias (*) stands inside of what it names (&); write it out") from None
+        return cls(path, {str(key): value for key, value in found.items()}, tuple(loader.twice))
 
     @property
     def tree(self) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         if value is DELETE:
             del at[last]
         else:
-            at[last] = value
+            at[last] = copy.deepcopy(value)
     return copied
 
 

@@ -12,15 +12,16 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cryptography.exceptions import InvalidTag
 from pulumi.runtime import set_all_config, set_mocks
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
+from config import yaml_text
 from rehearsal.engine.errors import BadInput
 from rehearsal.engine.monitor import Monitor
 from rehearsal.engine.secrets import Crypter, Redactor
@@ -54,10 +55,10 @@ class Project:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text()) or {}
+        data = yaml_text.load(path.read_bytes().decode()) or {}
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except ValueError as error:
         raise BadInput(f"{path} is not YAML: {error}") from error
     if not isinstance(data, dict):
         raise BadInput(f"{path}: a mapping is expected")
@@ -66,7 +67,14 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 def encryption_salt(path: Path) -> str | None:
     """`encryptionsalt` of the environment file."""
-    return _yaml(path).get("encryptionsalt")
+    return _salt(path, _yaml(path))
+
+
+def _salt(path: Path, data: dict[str, Any]) -> str | None:
+    salt = data.get("encryptionsalt")
+    if salt is not None and not isinstance(salt, str):
+        raise BadInput(f"{path}: `encryptionsalt` must be a text, as the CLI wrote it")
+    return salt
 
 
 def load_config(
@@ -76,11 +84,18 @@ def load_config(
     data = _yaml(path)
     values: dict[str, str] = {}
     secret: list[str] = []
-    for key, value in (data.get("config") or {}).items():
-        full = key if ":" in key else f"{project}:{key}"
-        opened = _Opener(path, data.get("encryptionsalt"), passphrase, redact)
-        shown = opened(value)
-        values[full] = shown if isinstance(shown, str) else json.dumps(shown)
+    given = data.get("config") or {}
+    if not isinstance(given, dict):
+        raise BadInput(f"{path}: `config` must be a mapping; Pulumi.dev.yaml shows one")
+    for key, value in given.items():
+        full = str(key) if ":" in str(key) else f"{project}:{key}"
+        opened = _Opener(path, _salt(path, data), passphrase, redact)
+        try:
+            shown = opened(value)
+            values[full] = shown if isinstance(shown, str) else json.dumps(shown, default=_text)
+        except (TypeError, ValueError, RecursionError):
+            rule = "holds what no program can be handed: a set, bytes, or itself"
+            raise BadInput(f"{path}: {full} {rule}; write texts, numbers, lists and mappings") from None
         if opened.used:
             secret.append(full)
     for key, value in (extra or {}).items():
@@ -88,6 +103,13 @@ def load_config(
             raise BadInput(f"{path}: {key} is set here and given beside the file; keep one of the two")
         values[key] = value if isinstance(value, str) else json.dumps(value)
     return Config(values, secret)
+
+
+def _text(value: Any) -> str:
+    """A day or a time is YAML's reading of a text."""
+    if isinstance(value, date):
+        return str(value)
+    raise TypeError(type(value).__name__)
 
 
 class _Opener:

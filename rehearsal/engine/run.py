@@ -17,6 +17,7 @@ from rehearsal.engine.values import Path, Secret, contains, lookup, mark, parse_
 from rehearsal.protocol import UNKNOWN, Call, Diff, Props, Provider, ProviderError, Result, Unknown, Untouched
 
 DEFAULT_TIMEOUT = 600.0
+_PART = r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _LONGEST = 60
 _Invoke = Callable[[Call, Props], Props]
@@ -160,10 +161,9 @@ def existing(resource: Resource) -> Result:
 
 def seconds(duration: str) -> float:
     """Read a Go duration such as `1h20m`; the default when there is none."""
-    parts = re.findall(r"([\d.]+)(ms|h|m|s)", duration)
-    if "".join(number + unit for number, unit in parts) != duration:
+    if not re.fullmatch(f"(?:{_PART})*", duration):
         raise BadInput(f"customTimeouts: {duration!r} is not a duration such as 20m or 1h30m")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts) or DEFAULT_TIMEOUT
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, duration)) or DEFAULT_TIMEOUT
 
 
 def read(run: Run, resource: Resource) -> Resource | None:

@@ -32,9 +32,11 @@ class Crypter:
         if len(parts) != _SALT_PARTS or parts[0] != "v1":
             raise BadInput(f"{where}: the encryption salt is not of the form v1:SALT:v1:NONCE:PROOF")
         self.salt = salt
-        self._aead = AESGCM(_key(passphrase, base64.b64decode(parts[1])))
         try:
+            self._aead = AESGCM(_key(passphrase, base64.b64decode(parts[1])))
             self.decrypt(parts[2])
+        except ValueError:
+            raise BadInput(f"{where}: the encryption salt is not of the form v1:SALT:v1:NONCE:PROOF") from None
         except InvalidTag:
             raise BadInput(
                 f"{where}: wrong passphrase; set PULUMI_CONFIG_PASSPHRASE to the one it was made with"

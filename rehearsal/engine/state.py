@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
+
 from rehearsal.engine.errors import BadInput, EngineError
 from rehearsal.engine.model import name_of, provider_urn
 from rehearsal.engine.secrets import Crypter
@@ -86,10 +88,17 @@ class State:
     def _read(self) -> None:
         try:
             data = json.loads(self.path.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInput(f"{self.path} is not JSON ({error}); restore it or remove it") from error
-        if data.get("version") != VERSION:
-            raise BadInput(f"{self.path} has schema version {data.get('version')}; this engine reads {VERSION}")
+        if not isinstance(data, dict) or data.get("version") != VERSION:
+            found = data.get("version") if isinstance(data, dict) else None
+            raise BadInput(f"{self.path} has schema version {found}; this engine reads {VERSION}")
+        try:
+            self._take(data)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError, InvalidTag) as error:
+            raise BadInput(f"{self.path} is damaged ({type(error).__name__}); restore it or remove it") from error
+
+    def _take(self, data: dict[str, Any]) -> None:
         if data.get("encryptionsalt"):
             self._crypter = Crypter(self._passphrase, data["encryptionsalt"], str(self.path))
         for item in data["resources"]:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -22,21 +23,14 @@ from cluster import Cluster, ClusterArgs
 from infra import Infra, InfraArgs
 from mlops import Platform, PlatformArgs
 from outputs import StackOutputs
-from tests.environments import complete
+from tests.environments import PROJECT, complete
 
 # The SDK's mark of secret values.
 SECRET = "4dabf18193072939515e22adb298388d"
 STACK = "test"
 RULES = [infra.rules.check, cluster.rules.check, mlops.rules.check, apps.rules.check]
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-clusters: [{name: default, cluster: {server: "https://127.0.0.1:6443", certificate-authority-data: Y2E=}}]
-users: [{name: default, user: {client-certificate-data: Y2VydA==, client-key-data: canary-key}}]
-contexts: [{name: default, context: {cluster: default, user: default}}]
-current-context: default
-"""
-"""As k3s writes it for its own server."""
+KUBECONFIG_FILE = PROJECT / "tests" / "data" / "kubeconfig.yaml"
+KUBECONFIG = KUBECONFIG_FILE.read_text()
 
 
 @dataclass
@@ -74,10 +68,14 @@ def stdout(name: str) -> str:
     """What a command on a machine prints."""
     if name.endswith("-k3s") or name == "kubespray":
         return json.dumps({"kubeconfig": KUBECONFIG, "token": "K10ca::server:x", "agent_token": "K10ca::node:y"})
-    return "100.64.0.9\n" if name.endswith("-prepare") else ""
+    if name.endswith("-prepare"):  # the machine's own address in the VPN
+        return f"100.64.0.{9 + zlib.crc32(name.encode()) % 240}\n"
+    return ""
 
 
-class _Answers(mocks.Mocks):
+class Answers(mocks.Mocks):
+    """What a cloud and a cluster would say."""
+
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         return {"id": f"id-of-{args.args['name']}"}, []
 
@@ -109,7 +107,7 @@ class _Answers(mocks.Mocks):
 
 class _Monitor(mocks.MockMonitor):
     def __init__(self, graph: Graph) -> None:
-        super().__init__(_Answers())
+        super().__init__(Answers())
         self.graph = graph
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802  the SDK's name
@@ -126,7 +124,7 @@ def run(build: Callable[[], None], *, preview: bool = False) -> Graph:
     graph = Graph()
     # The SDK wants a current loop, and other tests of this process close theirs.
     asyncio.set_event_loop(asyncio.new_event_loop())
-    mocks.set_mocks(_Answers(), project="leasehold", stack=STACK, preview=preview, monitor=_Monitor(graph))
+    mocks.set_mocks(Answers(), project="leasehold", stack=STACK, preview=preview, monitor=_Monitor(graph))
     gc.disable()
     try:
         pulumi.runtime.test(build)()  # type: ignore[no-untyped-call]

@@ -30,7 +30,7 @@ def violation(contract: Contract, answer: Answer) -> str | None:
         return f"status {answer.status}"
     try:
         body = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     return _in_body(contract, body) if isinstance(body, dict) else "a body that is no JSON object"
 

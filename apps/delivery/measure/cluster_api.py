@@ -1,6 +1,7 @@
 """Pods as the Kubernetes API tells of them, by an account's token."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,10 @@ def in_bytes(quantity: str) -> int:
     if found is None:
         raise ApiError(f"memory = {quantity[:40]!r}: is no quantity of Kubernetes")
     number, exponent, suffix = found.groups()
-    return int(float(number) * 10 ** int(exponent or 0) * FACTORS.get(suffix, 1.0))
+    size = float(f"{number}e{exponent or 0}") * FACTORS.get(suffix, 1.0)
+    if not math.isfinite(size):
+        raise ApiError(f"memory = {quantity[:40]!r}: is more than any machine has")
+    return int(size)
 
 
 def _killed(statuses: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -95,6 +99,14 @@ def pod(data: Mapping[str, Any], container: str) -> Pod:
     )
 
 
+def listed(text: str, container: str, where: str) -> tuple[Pod, ...]:
+    """The pods of an answer, or ApiError, which says `where` it came from."""
+    try:
+        return tuple(pod(item, container) for item in json.loads(text)["items"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ApiError(f"{where}: answers with no list of pods: {error!r}") from error
+
+
 @dataclass(frozen=True)
 class ClusterApi:
     """Requests with an account's token; a pod's own account if nothing else is said."""
@@ -113,7 +125,4 @@ class ClusterApi:
         if reply.status != 200:
             cause = reply.problem if reply.status is None else f"status {reply.status}: {reply.body[:200]}"
             raise ApiError(f"{self.server.url}{path}: {' '.join(cause.split())}", reply.status)
-        try:
-            return tuple(pod(item, container) for item in json.loads(reply.body)["items"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ApiError(f"{self.server.url}{path}: answers with no list of pods: {error!r}") from error
+        return listed(reply.body, container, f"{self.server.url}{path}")

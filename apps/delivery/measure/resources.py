@@ -7,6 +7,7 @@ missed by both; where it went beyond the limit, the kernel's kill is counted. Me
 not seen.
 """
 
+import math
 import re
 import threading
 import time
@@ -18,7 +19,9 @@ from ..gate import MeasurementError, PodUse
 from .cluster_api import ApiError, ClusterApi, Pod
 from .connection import Connection, Server
 
-RESIDENT = re.compile(r"^process_resident_memory_bytes(?:\{[^}\n]*\})? ([0-9.]+(?:[eE][+-]?[0-9]+)?)\b", re.MULTILINE)
+RESIDENT = re.compile(
+    r"^process_resident_memory_bytes(?:\{[^}\n]*\})? ([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)(?![0-9.])", re.MULTILINE
+)
 LARGEST = 4 << 20
 """Bytes of `/metrics`."""
 READING_SECONDS = 2.0
@@ -61,7 +64,8 @@ class _Seen:
 def resident(metrics: str) -> int | None:
     """Bytes, of the text of `/metrics`."""
     found = RESIDENT.search(metrics)
-    return int(float(found[1])) if found else None
+    used = float(found[1]) if found else math.inf
+    return int(used) if math.isfinite(used) else None
 
 
 @dataclass

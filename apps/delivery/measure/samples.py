@@ -31,10 +31,10 @@ class Sample:
     truth: str
 
 
-def _sample(where: str, number: int, line: str, classes: Set[str]) -> Sample:
+def _sample(where: str, number: int, line: bytes, classes: Set[str]) -> Sample:
     try:
         data = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SamplesError(f"{where}: is not JSON: {error}") from error
     if not isinstance(data, dict) or set(data) != {"body", "truth"}:
         raise SamplesError(f'{where}: must be {{"body": ..., "truth": "name of a class"}}')
@@ -50,7 +50,7 @@ def read(path: Path, classes: Set[str]) -> tuple[Sample, ...]:
     if path.stat().st_size > LARGEST:
         raise SamplesError(f"{path.name}: has more than {LARGEST >> 20} MiB; keep fewer samples")
     seen: dict[bytes, Sample] = {}
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -71,7 +71,7 @@ def label(body: str, key: str) -> str:
     """The class that an answer names; empty where it names none."""
     try:
         data: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     named = data.get(key) if isinstance(data, dict) else None
     return named if isinstance(named, str) else ""

@@ -4,6 +4,8 @@ Unknown, missing and doubled keys are refused, and values of another type, with 
 """
 
 import json
+import math
+import re
 import types
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -12,6 +14,10 @@ from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+KINDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+LARGEST = 2**53
+"""Whole numbers up to this are the same as numbers with a fraction."""
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class RecordError(ValueError):
@@ -93,12 +99,12 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
         if data not in [member.value for member in kind]:
             raise _wrong(where, data, f"one of: {', '.join(kind)}")
         return kind(data)
-    if kind is float and type(data) is int:
+    if kind is float and type(data) is int and abs(data) <= LARGEST:
         return float(data)
-    if type(data) is not kind:
-        raise _wrong(
-            where, data, {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}[kind]
-        )
+    # JSON may hold what no file can say again: half of a character, and numbers beyond those of a computer.
+    halved = type(data) is str and not data.isascii() and SURROGATE.search(data)
+    if type(data) is not kind or halved or (kind is float and not math.isfinite(data)):
+        raise _wrong(where, data, KINDS[kind])
     return data
 
 

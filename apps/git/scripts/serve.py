@@ -70,7 +70,10 @@ class Wanted:
 
 def wanted(method: str, target: str) -> Wanted | None:
     """What a request is about; None for anything but git's own three kinds of requests."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return None
     found = PATH.fullmatch(parts.path)
     if found is None:
         return None
@@ -109,9 +112,16 @@ def prepare(folder: Path, found: Mapping[str, Repository]) -> None:
             subprocess.run(["git", "-C", path, "config", key, value], check=True)
 
 
+def number(text: bytes, base: int = 10) -> int:
+    """A number of bytes. ValueError where it is none: Python would take signs and underscores, too."""
+    if not text.isalnum():
+        raise ValueError(f"{text[:32]!r} is no number of bytes")
+    return int(text, base)
+
+
 def chunks(stream: io.BufferedIOBase) -> Iterator[bytes]:
     """The content of a body in chunks, as git sends large pushes. ValueError where it is none."""
-    while size := int(stream.readline(32).split(b";")[0], 16):
+    while size := number(stream.readline(32).split(b";")[0].strip(), 16):
         while size:
             part = stream.read(min(size, CHUNK))
             if not part:
@@ -218,12 +228,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Give git the body. It may have refused it before its end."""
         length = self.headers.get("Content-Length", "0")
         chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
-        body = chunks(self.rfile) if chunked else counted(self.rfile, min(int(length), LARGEST))
         try:
+            body = chunks(self.rfile) if chunked else counted(self.rfile, min(number(length.encode()), LARGEST))
             for part in body:
                 target.write(part)
             target.close()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # what says nothing of its length, or a wrong one, ends here
             self.close_connection = True
 
     def send(self, source: IO[bytes]) -> None:

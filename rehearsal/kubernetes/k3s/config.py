@@ -87,7 +87,11 @@ def merge_file(values: dict[str, Any], text: str, name: str) -> None:
 
     Raises Fatal at a key that k3s does not have.
     """
-    loaded = yaml.safe_load(text) or {}
+    try:
+        loaded = yaml.safe_load(text) or {}
+    except (yaml.YAMLError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # PyYAML raises anything at a value that is not what its form or tag says.
+        raise Fatal(f"{name}: is not YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(loaded, dict):
         raise Fatal(f"{name}: a mapping of k3s's keys is expected")
     for given, value in loaded.items():

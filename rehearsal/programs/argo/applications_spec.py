@@ -122,7 +122,7 @@ def glob(pattern: str, text: str) -> bool:
             made += re.escape(part[-1])
     try:
         return bool(re.fullmatch(made, text, re.DOTALL))
-    except re.error:
+    except (re.error, RecursionError):
         return False
 
 

@@ -17,7 +17,7 @@ NAMED = {
     "@hourly": "0 * * * *",
 }
 RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-PART = re.compile(r"(\*|\?|\d+)(?:-(\d+))?(?:/(\d+))?")
+PART = re.compile(r"(\*|\?|[0-9]{1,9})(?:-([0-9]{1,9}))?(?:/([0-9]{1,9}))?")
 FIELDS = {
     *("schedules", "timezone", "concurrencyPolicy", "startingDeadlineSeconds", "suspend", "workflowSpec"),
     *("workflowMetadata", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"),
@@ -85,7 +85,7 @@ def _numbers(text: str, field: str, low: int, high: int) -> frozenset[int]:
         first, last, step = match[1], match[2], match[3]
         begin = low if first in "*?" else int(first)
         end = high if first in "*?" or (step and last is None) else int(last or first)
-        if not low <= begin <= end <= high or step == "0":
+        if not low <= begin <= end <= high or int(step or 1) == 0:
             raise ScheduleError(f"schedule '{text}': '{part}' is outside of {low} to {high}")
         found |= set(range(begin, end + 1, int(step or 1)))
     return frozenset(found)

@@ -44,7 +44,10 @@ def holds(condition: str, names: Names = None) -> bool:
     if not condition.strip():
         return True
     parser = _Parser(condition, names)
-    found = parser.any()
+    try:
+        found = parser.any()
+    except RecursionError:
+        raise ExpressionError("a condition has too many brackets inside of each other") from None
     if parser.rest or not isinstance(found, bool):
         raise ExpressionError(f"'{condition}': is neither true nor false; compare two values, and quote texts")
     return found
@@ -121,7 +124,7 @@ class _Parser:
             function = self.rest.pop(0)
             try:
                 return function(self.bracket())
-            except (TypeError, ValueError) as error:
+            except (ArithmeticError, TypeError, ValueError) as error:
                 raise ExpressionError(f"'{self.condition}': {error}") from error
         if self.rest and self.rest[0] == "(":
             return self.bracket()

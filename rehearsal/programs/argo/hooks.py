@@ -90,7 +90,7 @@ def _known(request: Request, hook: Hook, secret: str) -> Answer | None:
         return Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large\n")
     try:
         json.loads(request.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Answer(HTTPStatus.BAD_REQUEST, "the body is no JSON\n")
     return None
 
@@ -107,7 +107,7 @@ def _signed(request: Request, hook: Hook, secret: str) -> Answer | None:
     else:
         try:
             body = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         problem = "" if isinstance(body, dict) else "the body is no JSON object"
     return Answer(HTTPStatus.BAD_REQUEST, f"{problem}\n") if problem else None

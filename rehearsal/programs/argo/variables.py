@@ -10,6 +10,7 @@ Object = dict[str, Any]
 LETTERS = "aAbBcCdDeFgGHIjklmMnpQrRStTuUvVwWxXyYzZ"
 """Those after `workflow.creationTimestamp.`: a part of the time, as strftime writes it."""
 NAME = re.compile(r"\{\{\s*([^}]+?)\s*\}\}")
+PART = r"(\d+(?:\.\d+)?)(h|ms|m|s)"
 PARTS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 SCHEDULED = "workflows.argoproj.io/scheduled-time"
 
@@ -49,10 +50,9 @@ def seconds(duration: Any) -> float:
     written = str(duration)
     if re.fullmatch(r"\d+", written):
         return float(written)
-    found = re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s)", written)
-    if not written or "".join(number + unit for number, unit in found) != written:
+    if not re.fullmatch(rf"(?:{PART})+", written):
         raise ValueError(f"{written!r} is no duration; write it as 90s, 5m or 1h30m")
-    return sum(float(number) * PARTS[unit] for number, unit in found)
+    return sum(float(number) * PARTS[unit] for number, unit in re.findall(PART, written))
 
 
 def moment(written: str) -> datetime:

@@ -54,7 +54,10 @@ class Sample:
 def quantity(text: str) -> float:
     """A Kubernetes quantity, such as 250m or 1Gi, in its base unit."""
     found = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?)([KMGTPE]i|[kMGTPEm]?)", str(text))
-    return float(Decimal(found[1]) * SCALES[found[2]]) if found else 0.0
+    try:
+        return float(Decimal(found[1]) * SCALES[found[2]]) if found else 0.0
+    except ArithmeticError:
+        return 0.0
 
 
 def seconds(text: str) -> float:

@@ -17,15 +17,17 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
-import yaml
 from urllib3.contrib.socks import SOCKSProxyManager
 
+from config import yaml_text
 from rehearsal.protocol import Call, ProviderError
 
 Object = dict[str, Any]
 Query = Mapping[str, str | int]
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
 NOT_FOUND, CONFLICT = 404, 409
+CA, DATA = "certificate-authority-data", ("client-certificate-data", "client-key-data")
+"""Keys of a kubeconfig's certificates and key."""
 APPLY, JSON_PATCH = "application/apply-patch+yaml", "application/json-patch+json"
 
 
@@ -63,27 +65,28 @@ class Access:
 def parse(kubeconfig: str, context: str | None = None) -> Access:
     """Read the text of a kubeconfig; ProviderError names what is missing, and never shows the text."""
     try:
-        data = yaml.safe_load(kubeconfig)
+        data = yaml_text.load(kubeconfig)
         name = context or data["current-context"]
         chosen = _named(data["contexts"], name)["context"]
         cluster = _named(data["clusters"], chosen["cluster"])["cluster"]
         user = _named(data["users"], chosen["user"])["user"]
-        server = cluster["server"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+        server, strange = cluster["server"].rstrip("/"), set(user) - {*DATA, "token"}
+        namespace, insecure = chosen.get("namespace"), cluster.get("insecure-skip-tls-verify")
+        ca, certificate, key = (_pem(part.get(name)) for part, name in ((cluster, CA), *((user, one) for one in DATA)))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = error if isinstance(error, KeyError) else type(error).__name__
         raise ProviderError(f"the kubeconfig of the provider is not usable: {what}; give its text, complete") from None
-    strange = set(user) - {"client-certificate-data", "client-key-data", "token"}
-    if strange or cluster.get("insecure-skip-tls-verify"):
+    if strange or insecure:
         raise ProviderError(
             f"the kubeconfig of the provider uses {', '.join(sorted(strange)) or 'insecure-skip-tls-verify'}; "
             "the rehearsal supports client certificates and tokens as data, with a verified server"
         )
     return Access(
-        server.rstrip("/"),
-        chosen.get("namespace") or "default",
-        _pem(cluster.get("certificate-authority-data")),
-        _pem(user.get("client-certificate-data")),
-        _pem(user.get("client-key-data")),
+        server,
+        namespace or "default",
+        ca,
+        certificate,
+        key,
         user.get("token"),
         cluster.get("proxy-url"),
         cluster.get("tls-server-name"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from config import yaml_text
 from rehearsal.paths import cache
 from rehearsal.protocol import Call, ProviderError
 from rehearsal.providers.kubernetes.api import private_file
@@ -106,17 +107,22 @@ def resource_names(manifest: str) -> dict[str, list[str]]:
     """Names by kind and version, as the published provider groups them."""
     found: dict[str, list[str]] = {}
     for item in documents(manifest):
-        group = item["apiVersion"].rpartition("/")[0]
-        key = f"{item['kind']}{'.' if group else ''}{group}/{item['apiVersion']}"
-        metadata = item.get("metadata") or {}
+        version = str(item.get("apiVersion"))
+        group = version.rpartition("/")[0]
+        key = f"{item['kind']}{'.' if group else ''}{group}/{version}"
+        metadata = item["metadata"] if isinstance(item.get("metadata"), dict) else {}
         name = str(metadata.get("name"))
         found.setdefault(key, []).append(f"{metadata['namespace']}/{name}" if metadata.get("namespace") else name)
     return found
 
 
 def documents(manifest: str) -> list[dict[str, Any]]:
-    """The objects of a manifest."""
-    return [item for item in yaml.safe_load_all(manifest) if isinstance(item, dict) and item.get("kind")]
+    """The objects of a manifest. Raises ProviderError where a chart renders what is none."""
+    try:
+        with yaml_text.only_yaml():
+            return [item for item in yaml.safe_load_all(manifest) if isinstance(item, dict) and item.get("kind")]
+    except yaml_text.NotYaml as error:
+        raise ProviderError(f"the chart renders what is no YAML: {error}") from error
 
 
 def checksum(manifest: str) -> str:

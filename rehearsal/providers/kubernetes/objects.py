@@ -153,7 +153,7 @@ def conditions(text: str) -> list[str]:
     """Entries of a waitFor annotation: one expression, or a JSON list of them (all must hold)."""
     try:
         found = json.loads(text) if text.lstrip().startswith("[") else [text]
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProviderError(f"{WAIT_FOR} is neither an expression nor a JSON list: {text}") from None
     for entry in found:
         if not re.fullmatch(r"condition=\w+(=\w+)?|jsonpath=\{[\w.]+\}(=.*)?", str(entry)):

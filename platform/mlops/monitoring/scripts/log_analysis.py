@@ -224,10 +224,14 @@ def _post(url: str, body: Mapping[str, Any], key: str = "") -> bytes:
 def summarise(text: str, endpoint: str, model: str, key: str) -> str:
     """A language model's summary, by an OpenAI-compatible API. Raises OSError or ValueError."""
     messages = [{"role": "system", "content": QUESTION}, {"role": "user", "content": text}]
-    answer = _post(f"{endpoint.rstrip('/')}/chat/completions", {"model": model, "messages": messages}, key)
+    return said(_post(f"{endpoint.rstrip('/')}/chat/completions", {"model": model, "messages": messages}, key), model)
+
+
+def said(answer: bytes, model: str) -> str:
+    """The text in a model's answer. Raises ValueError."""
     try:
         return str(json.loads(answer)["choices"][0]["message"]["content"]).strip()
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, RecursionError) as error:
         raise ValueError(f"no summary in the answer of {model}") from error
 
 
