@@ -96,7 +96,7 @@ def test_a_case_is_judged_alike_in_the_pack(engine: Any, rule: Rule) -> None:
 
 
 def test_the_shipped_program_passes_in_the_pack(engine: Any) -> None:
-    """The same resources, the same waivers, the same silence. Alone, one of each type: the SDK takes minutes for all."""
+    """The same resources, the same waivers, the same silence. Alone one of each type: all take minutes."""
     assert violations(engine, shipped(), list({r.type: r for r in shipped()}.values())) == set()
 
 
