@@ -60,8 +60,8 @@ class Paper:
 
     def create(self, call: Call, news: Props) -> Result:
         """Say that it was made."""
-        name, invented = name_of(call.urn), INVENTED.get(type_of(call.urn), lambda _: {})
-        return Result(f"id-of-{name}", {**news, **invented(name)})
+        name, invented = name_of(call.urn), INVENTED.get(type_of(call.urn))
+        return Result(f"id-of-{name}", {**news, **(invented(name) if invented else {})})
 
     def read(self, call: Call, olds: Result) -> Result:  # noqa: ARG002
         """It is as it was made."""

@@ -15,6 +15,7 @@ from leasehold_policy.waivers import judged
 from rehearsal import paper
 from rehearsal.engine import Engine, EngineError, Silent, values
 from rehearsal.engine import state as recorded
+from rehearsal.engine.references import TYPE as REFERENCE
 from rehearsal.engine.run import seconds
 from rehearsal.environment import EnvironmentFile
 from rehearsal.paths import PROJECT, Root
@@ -59,7 +60,7 @@ def asked_for(
     """Everything that the program asks for, by our engine on a state that is thrown away. Raises EngineError."""
     with TemporaryDirectory(prefix="leasehold-policy-") as folder, _no_site_asked():
         root = Root(Path(folder))
-        served = {**paper.providers(providers), paper.REFERENCE: paper.Paper()}
+        served = {**paper.providers(providers), REFERENCE: paper.Paper()}
         engine = Engine(root, stack, file.path, PROJECT, served, paper.INVOKES, passphrase, Silent(), extra)
         summary = engine.up()
         if summary.failures:
@@ -71,7 +72,7 @@ def asked_for(
 def _no_site_asked() -> Iterator[None]:
     """Leave out the program's questions to the sites: rules judge what is asked for, whatever a site has."""
 
-    def nothing(_stack: str) -> Rule:
+    def nothing(stack: str) -> Rule:  # noqa: ARG001  the name that callers may use
         return _accepts
 
     before = infra.preflight.for_stack
