@@ -288,7 +288,7 @@ class Rehearsal:
         elif not self.cloud.running():
             problems = self.file.problems({**mirrors.expected(self.file.tree), **self.given})
         if problems:
-            print_problems([str(problem) for problem in sorted(set(problems))])
+            print_problems([self.file.located(problem) for problem in sorted(set(problems))])
             return False
         (self.quiet() if quiet else self).start()
         return True

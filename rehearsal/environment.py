@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,20 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+def _lines(node: yaml.Node | None, path: str = "") -> Iterator[tuple[str, int]]:
+    """Where everything below a node is."""
+    if isinstance(node, yaml.MappingNode):
+        parts = [(str(key.value), key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        parts = [(str(index), value, value) for index, value in enumerate(node.value)]
+    else:
+        parts = []
+    for name, place, value in parts:
+        at = f"{path}.{name}" if path else name
+        yield at, place.start_mark.line + 1
+        yield from _lines(value, at)
+
+
 @dataclass(frozen=True)
 class EnvironmentFile:
     """One Pulumi.<stack>.yaml."""
@@ -48,6 +62,8 @@ class EnvironmentFile:
     """The `config` mapping, as written."""
     twice: tuple[tuple[str, int], ...] = ()
     """Keys given twice, with the line of the second."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Line of everything in the file, by its keys joined by dots."""
 
     @classmethod
     def read(cls, path: Path) -> "EnvironmentFile":
@@ -55,7 +71,8 @@ class EnvironmentFile:
         try:
             with yaml_text.only_yaml():
                 loader = _Loader(path.read_text())
-                data = loader.get_single_data()
+                root = loader.get_single_node()
+                data = None if root is None else loader.construct_document(root)
         except OSError as error:
             raise Unreadable(f"{path}: {error.strerror}; name another with --config-file or --stack") from error
         except yaml_text.NotYaml as error:
@@ -67,7 +84,8 @@ class EnvironmentFile:
             json.dumps(found, default=str, skipkeys=True)
         except (ValueError, RecursionError):
             raise Unreadable(f"{path}: an alias (*) stands inside of what it names (&); write it out") from None
-        return cls(path, {str(key): value for key, value in found.items()}, tuple(loader.twice))
+        tree = {str(key): value for key, value in found.items()}
+        return cls(path, tree, tuple(loader.twice), dict(_lines(root)))
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -92,6 +110,14 @@ class EnvironmentFile:
         known = {name: value for name, value in tree.items() if name in config.Environment.model_fields}
         checks = [rules.check, cluster_rules.check, platform_rules.check, apps_rules.check]
         return [*self.duplicates(), *config.validate(known, checks)[1]]
+
+    def located(self, problem: Problem) -> str:
+        """A problem in one line, with the line of the file where it is, or where what lacks it is."""
+        at = f"config.{PROJECT}:{problem.key}"
+        while at and at not in self.lines:
+            at = at.rpartition(".")[0]
+        line = self.lines.get(at)
+        return f"{problem} (line {line})" if line and at != "config" else str(problem)
 
     def duplicates(self) -> Iterator[Problem]:
         """Keys given twice; the real CLI refuses such a file too."""

@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -119,7 +119,7 @@ def hook(kind: str) -> Callable[[str], object]:
 def login(name: str) -> Callable[[str], object]:
     """A key, as the rehearsal logs in with it."""
     clock = Clock(protocol.Call("urn"), "test", 1)
-    return lambda text: ssh._options(replace(ssh.Host("h"), **{name: text}), clock, "")
+    return lambda text: ssh._options(ssh.Host.of({"host": "h", name: text}), clock, "")
 
 
 FILTERS = {"filters": {"data": [{"path": "body.ref", "type": "string", "value": ["^refs/heads/main$"]}]}}
@@ -233,8 +233,8 @@ PARSERS = {
         lambda text: k3s.merge_file({}, text, "file"), (Fatal,), ("node-ip: [10.0.0.1]\ntls-san+: a\n",)
     ),
     "token of k3s": Parser(tokens.parse, (Fatal,), (f"K10{'a' * 64}::server:secret",)),
-    "private key": Parser(login("private_key"), (protocol.ProviderError,), (PRIVATE,)),
-    "host key": Parser(login("host_key"), (protocol.ProviderError,), (PUBLIC,)),
+    "private key": Parser(login("privateKey"), (protocol.ProviderError,), (PRIVATE,)),
+    "host key": Parser(login("hostKey"), (protocol.ProviderError,), (PUBLIC,)),
     "condition of a step": Parser(
         expressions.holds, (expressions.ExpressionError,), ("a == b && !(1 < 2 || 'x' != y)",)
     ),

@@ -32,6 +32,25 @@ def test_a_key_given_twice_is_a_problem_with_its_line(tmp_path: Path) -> None:
     assert lines[0].endswith("given twice; keep one")
 
 
+def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+    """A file has hundreds of lines; what is missing is told with the line of what lacks it."""
+    file = tmp_path / "Pulumi.x.yaml"
+    nodes = "    nodes:\n      n1: {role: boss, address: 1.2.3}\n"
+    file.write_text(
+        f"config:\n  leasehold:infra:\n    kind: openstack\n    sites: {{}}\n{nodes}  leasehold:cluster: 7\n"
+    )
+    found = EnvironmentFile.read(file)
+    told = {line.split(" = ")[0]: line.rpartition("(line ")[2] for line in map(found.located, found.problems())}
+    assert told == {
+        "cluster": "7)",
+        "infra.access": "2)",
+        "infra.nodes.n1.address": "6)",
+        "infra.nodes.n1.image": "6)",
+        "infra.nodes.n1.role": "6)",
+        "infra.sites": "4)",
+    }
+
+
 @pytest.mark.parametrize("text", ["config: [", "- 1", "config: 7", ""])
 def test_a_file_that_is_no_environment_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
     """No traceback for a wrong file."""

@@ -80,6 +80,7 @@ HOSTILE = (
     "process_resident_memory_bytes 1.2.3\n",
     "process_resident_memory_bytes 1e999\n",
     "1.2.3s",
+    "Basic \x80",
     "asInt(1e999)",
     "asInt('inf')",
     "asInt(" + "9" * 400 + ")",

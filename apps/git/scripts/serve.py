@@ -5,7 +5,6 @@ which holds its password. Whoever has no right to a repository is told that ther
 """
 
 import base64
-import binascii
 import hmac
 import http.server
 import io
@@ -93,7 +92,7 @@ def login(header: str | None) -> tuple[str, str] | None:
         return None
     try:
         user, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, no ASCII, or no UTF-8
         return None
     return (user, password) if colon else None
 
