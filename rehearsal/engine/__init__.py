@@ -161,6 +161,8 @@ class Engine:
                 # A failed registration ends the program too; its own cause is the one to report.
                 if not run.stopped:
                     raise
+            finally:
+                run.hooks.close()
         if not run.stopped:
             deployment.finish()
         return self._summary(run, begun)

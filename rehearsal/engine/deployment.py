@@ -29,6 +29,8 @@ class Goal:
     replace_on: tuple[str, ...] = ()
     secret_outputs: tuple[str, ...] = ()
     delete_first: bool | None = None
+    hooks: tuple[str, ...] = ()
+    """Names of error hooks."""
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Deployment:
         if self.run.stopped:
             raise Aborted(f"{urn}: not started")
         self.run.learn(goal.resource.inputs)
+        self.run.hooks.bound[urn] = goal.hooks
         try:
             old = self._claim(goal)
             if no_provider(goal.resource.type, goal.resource.custom):
@@ -222,7 +225,7 @@ class Deployment:
             recorded = replace(old, timeouts=new.timeouts)
             with self._unfinished(lambda result: self._made(goal, new, result, unready=True)):
                 result = run.perform(
-                    "update", recorded, "update", lambda: provider.update(call, existing(old), plain(new.inputs))
+                    "update", recorded, "update", lambda: provider.update(call, existing(old), plain(new.inputs)), new
                 )
         assert result is not None  # noqa: S101 - update returns a result or raises
         done = self._made(goal, new, result)

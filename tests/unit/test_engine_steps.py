@@ -1,11 +1,14 @@
 """What the engine decides for each resource, as Pulumi documents it."""
 
+import builtins
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rehearsal.engine import BadInput
-from rehearsal.protocol import Call, Diff, Props, Result, Unfinished, Untouched
+from rehearsal.protocol import Call, Diff, Props, ProviderError, Result, Unfinished, Untouched
 from tests.unit.test_engine_toys import SALT, Toys, World, ops, step, urn
 
 
@@ -373,3 +376,51 @@ def test_a_component_becoming_empty_is_deleted_after_its_children(world: World) 
     """Components have no verbs, yet they are steps."""
     world.up('g = Group("g")\nToy("x", O(parent=g))\n')
     assert [s.name for s in world.up("").steps if s.op == "delete"] == ["x", "g"]
+
+
+HOOKED = """
+def again(args):
+    log.append((args.failed_operation, args.name, len(args.errors), (args.new_inputs or {}).get("size")))
+    return len(args.errors) < 3
+
+import builtins
+log = builtins.__dict__.setdefault("hook_log", [])
+hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook("again", again)])
+"""
+
+
+@pytest.fixture
+def hook_log() -> Iterator[list[Any]]:
+    """What the program's hook was asked."""
+    log: list[Any] = []
+    builtins.__dict__["hook_log"] = log
+    yield log
+    del builtins.__dict__["hook_log"]
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_failed_operation_is_tried_again_as_often_as_its_error_hook_says(
+    world: World, hook_log: list[Any], failures: int
+) -> None:
+    """The hook hears every error, the newest first, over the SDK's own callback server."""
+    left = {"create": failures, "update": failures}
+
+    def fail(verb: str) -> None:
+        if left[verb]:
+            left[verb] -= 1
+            raise ProviderError(f"broken {left[verb]}")
+
+    create, update = world.toys.create, world.toys.update
+    world.toys.create = lambda call, news: (fail("create"), create(call, news))[1]  # type: ignore[method-assign]
+    world.toys.update = lambda call, olds, news: (fail("update"), update(call, olds, news))[1]  # type: ignore[method-assign]
+    text = HOOKED + 'Toy("a", O(hooks=hooks), size=1)'
+    done = world.up(text)
+    assert [entry[:3] for entry in hook_log] == [("create", "a", n) for n in range(1, failures + 1)]
+    assert bool(done.failures) == (failures == 3)
+    hook_log.clear()
+    left["create"] = 0
+    world.up(text)
+    assert hook_log == []
+    changed = world.up(text.replace("size=1", "size=2"))
+    assert [entry[:3] for entry in hook_log] == [("update", "a", n) for n in range(1, failures + 1)]
+    assert bool(changed.failures) == (failures == 3)
