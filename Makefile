@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 REHEARSAL := $(SUDO) $(PYTHON) -m rehearsal --stack $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long rehearse rehearse-down preview destroy bench docs lock clean
+.PHONY: help setup check test test-long rehearse rehearse-down preview recover destroy bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ rehearse-down: setup ## end everything that a rehearsal started; what it made is
 
 preview: setup ## what a deployment would change (ENV=name); touches nothing
 	@$(REHEARSAL) preview
+
+recover: setup ## bring an interrupted or half-dead rehearsed stack back under control, then up (docs/recovery.md)
+	@$(REHEARSAL) recover
 
 destroy: setup ## remove everything that the rehearsed stack made
 	@$(REHEARSAL) destroy

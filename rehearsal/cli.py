@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 import config
-from rehearsal import mirrors, report
+from rehearsal import mirrors, recover, report
 from rehearsal.cloud import Cloud, CloudError, plan
 from rehearsal.engine import PARALLEL, Engine, EngineError, Summary, Terminal, totals
 from rehearsal.engine.dynamic import Dynamic
@@ -71,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
     destroy.add_argument(
         "--keep-protected", action="store_true", help="refuse, as pulumi does, while data is protected"
     )
+    recovering = commands.add_parser(
+        "recover",
+        parents=[common, beside],
+        help="bring an interrupted or half-dead stack back under control, then up",
+    )
+    recovering.add_argument("--parallel", type=int, default=PARALLEL, metavar="N", help="resources under way at a time")
     commands.add_parser("refresh", parents=[common], help="record what is there")
     outputs = commands.add_parser("outputs", parents=[common], help="what other teams consume")
     outputs.add_argument("--json", action="store_true")
@@ -211,7 +217,25 @@ class Rehearsal:
         engine = self.engine()
         if not options.keep_protected and (found := engine.unprotect()):
             self.console.print(f"[dim]unprotected {len(found)} resources (for real: pulumi state unprotect --all)[/]")
-        return self.conclude(engine.destroy(), "destroy")
+        summary = recover.destroy(engine, self.progress)
+        if summary.failures or options.keep_protected or not self.file.needs_cloud:
+            return self.conclude(summary, "destroy")
+        left = recover.sweep(self.file, self.stack, engine.ids(), self.progress, data=True)
+        return self.conclude(summary, "destroy") or recover.say_left(left)
+
+    def recover(self, options: argparse.Namespace) -> int:
+        """Settle what was interrupted, take up what is there by its mark, deploy, and remove what is there twice."""
+        if not self.prepare():
+            return BAD_INPUT
+        if self.use_cli:
+            return recover.by_cli(self.cli(), self.file, self.stack)
+        engine = self.engine()
+        summary = engine.up(parallel=options.parallel, refresh=True, adopt=True)
+        report.of_run(self.stack, self.parts(), summary).save(self.report_path)
+        code = self.conclude(summary, "recover")
+        if code != DONE or not self.file.needs_cloud:
+            return code
+        return recover.say_left(recover.sweep(self.file, self.stack, engine.ids(), self.progress))
 
     def refresh(self) -> int:
         """Record what is there."""

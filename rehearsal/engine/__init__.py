@@ -83,17 +83,27 @@ class Engine:
         target: Sequence[str] = (),
         expect_no_changes: bool = False,
         refresh: bool | None = None,
+        *,
+        adopt: bool = False,
     ) -> Summary:
-        """Make the world as the program says. `refresh` None means what Pulumi.yaml says."""
+        """Make the world as the program says. `refresh` None means what Pulumi.yaml says.
+
+        `adopt`: what has a resource's mark is taken up before another is made, though the state does not know of it.
+        """
         with self._run(parallel=parallel) as run:
             if refresh is None:
                 refresh = Project.load(self._program).refresh_always
-            summary = self._walk(run, refresh, replace, target)
+            summary = self._walk(run, refresh, replace, target, adopt)
         return changed(summary, unexpected=expect_no_changes and summary.changed)
 
     def destroy(self, parallel: int = PARALLEL, target: Sequence[str] = ()) -> Summary:
-        """Delete what the state records, in reverse dependency order; refused as a whole if something is protected."""
+        """Delete what the state records, in reverse dependency order; refused as a whole if something is protected.
+
+        What cannot be deleted is a failure, with its reason, and everything that does not depend on it goes all the
+        same: `pulumi destroy --continue-on-error`.
+        """
         with self._run(parallel=parallel) as run:
+            run.tolerant = True
             begun = time.monotonic()
             recover(run)
             if not run.stopped:
@@ -108,6 +118,12 @@ class Engine:
             recover(run)
             refresh(run)
             return self._summary(run, begun)
+
+    def ids(self) -> set[str]:
+        """Ids of everything that the state records."""
+        state = self._state(readonly=True)
+        pending = [pending.resource for pending in state.pending.values()]
+        return {resource.id for resource in (*state.resources.values(), *state.condemned, *pending)}
 
     def outputs(self, show_secrets: bool = False) -> dict[str, Any]:
         """Stack outputs of the last run that ended well."""
@@ -144,7 +160,9 @@ class Engine:
         with self._display, _interruptible(run), in_folder(self._program):
             yield run
 
-    def _walk(self, run: Run, reread: bool, forced: Sequence[str], targets: Sequence[str]) -> Summary:
+    def _walk(
+        self, run: Run, reread: bool, forced: Sequence[str], targets: Sequence[str], adopt: bool = False
+    ) -> Summary:
         begun = time.monotonic()
         project = Project.load(self._program)
         config = load_config(self._file, project.name, self._passphrase, run.redact, self._extra)
@@ -152,7 +170,7 @@ class Engine:
             recover(run)
         if reread and not run.stopped:
             refresh(run)
-        deployment = Deployment(run, frozenset(forced), frozenset(targets))
+        deployment = Deployment(run, frozenset(forced), frozenset(targets), adopt)
         if not run.stopped:
             monitor = Monitor(run, deployment, project.name, self._stack)
             try:

@@ -35,6 +35,8 @@ class Run:
     cancel: threading.Event
     preview: bool = False
     parallel: int = 16
+    tolerant: bool = False
+    """Go on with what does not depend on a failure, as the real engine does with --continue-on-error."""
     steps: list[Step] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     hooks: ErrorHooks = field(default_factory=ErrorHooks)
@@ -51,7 +53,7 @@ class Run:
     @property
     def stopped(self) -> bool:
         """Tell whether nothing new may start."""
-        return bool(self.failures) or self.cancel.is_set()
+        return (bool(self.failures) and not self.tolerant) or self.cancel.is_set()
 
     def learn(self, *maps: Props) -> None:
         """Remember secret values, to keep them out of texts."""

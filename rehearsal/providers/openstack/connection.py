@@ -33,6 +33,8 @@ SENSITIVE = re.compile(r"user_?data|personality|admin_?pass|injected_files", re.
 
 _lock = threading.Lock()
 _connections: dict[tuple[str | None, ...], Connection] = {}
+_refused: dict[tuple[str | None, ...], str] = {}
+"""Logins that failed are not tried again by the same process, as the published provider does: accounts get locked."""
 
 
 class ApiError(ProviderError):
@@ -53,6 +55,8 @@ def connect(provider: Mapping[str, Any]) -> Connection:
     environment = [os.environ.get(name) for name in ("OS_CLIENT_CONFIG_FILE", "OS_CLOUD", "OS_REGION_NAME")]
     key = (cloud, region, *environment)
     with _lock:
+        if key in _refused:
+            raise ProviderError(_refused[key])
         if key not in _connections:
             where = f"cloud {cloud or os.environ.get('OS_CLOUD') or 'of the OS_* variables'}"
             options = {"region_name": region} if region else {}
@@ -63,7 +67,8 @@ def connect(provider: Mapping[str, Any]) -> Connection:
                     connection.session.mount(scheme, TCPKeepAliveAdapter(pool_maxsize=POOL))
                 connection.authorize()
             except (sdk.SDKException, ksa.ClientException) as error:
-                raise ProviderError(f"{where}: {_short(str(error))}; check clouds.yaml and the credential") from None
+                _refused[key] = f"{where}: {_short(str(error))}; check clouds.yaml and the credential"
+                raise ProviderError(_refused[key]) from None
             _connections[key] = connection
         return _connections[key]
 
