@@ -213,7 +213,8 @@ class Rehearsal:
         if self.file.needs_cloud:
             self.start_cloud()
         if self.use_cli:
-            return self.cli().run("destroy", "--yes") if options.keep_protected else self.cli().destroy([])
+            words = ["destroy", "--yes", "--continue-on-error"]
+            return self.cli().run(*words) if options.keep_protected else self.cli().destroy([])
         engine = self.engine()
         if not options.keep_protected and (found := engine.unprotect()):
             self.console.print(f"[dim]unprotected {len(found)} resources (for real: pulumi state unprotect --all)[/]")

@@ -3,7 +3,6 @@
 The program's callbacks are served by the SDK, over gRPC on this computer, with the real engine's messages.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,11 +30,6 @@ class ErrorHooks:
     bound: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of hooks by URN."""
 
-    def __post_init__(self) -> None:
-        """No connection yet."""
-        self._lock = threading.Lock()
-        self._channels: dict[str, grpc.Channel] = {}
-
     def register(self, name: str, callback: callback_pb2.Callback) -> None:
         """Take a hook of the program's; its name is its own."""
         if name in self.callbacks:
@@ -55,17 +49,17 @@ class ErrorHooks:
 
     def _ask(self, name: str, request: resource_pb2.ErrorHookRequest, stopped: Callable[[], bool]) -> bool:
         callback = self.callbacks[name]
-        with self._lock:
-            channel = self._channels.setdefault(callback.target, grpc.insecure_channel(callback.target))
         invoked = callback_pb2.CallbackInvokeRequest(token=callback.token, request=request.SerializeToString())
-        stub: Any = callback_pb2_grpc.CallbacksStub(channel)
-        answer = stub.Invoke.future(invoked, timeout=SECONDS)
-        while not answer.done():
-            if stopped():
-                answer.cancel()
-                return False
-            time.sleep(POLL_SECONDS)
-        response = resource_pb2.ErrorHookResponse.FromString(answer.result().response)
+        # A connection of its own, closed before the program's end: one that is left open tells of it on stderr.
+        with grpc.insecure_channel(callback.target) as channel:
+            stub: Any = callback_pb2_grpc.CallbacksStub(channel)
+            answer = stub.Invoke.future(invoked, timeout=SECONDS)
+            while not answer.done():
+                if stopped():
+                    answer.cancel()
+                    return False
+                time.sleep(POLL_SECONDS)
+            response = resource_pb2.ErrorHookResponse.FromString(answer.result().response)
         if response.error:
             raise BadInput(f"error hook {name}: {response.error}")
         return bool(response.retry)
@@ -73,8 +67,6 @@ class ErrorHooks:
     def close(self) -> None:
         """The program has ended: nobody answers any more."""
         self.bound.clear()
-        for channel in self._channels.values():
-            channel.close()
 
 
 def _request(operation: str, olds: Resource, news: Resource, errors: list[str]) -> resource_pb2.ErrorHookRequest:

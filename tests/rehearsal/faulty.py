@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rehearsal import recover
 from rehearsal.cli import PROVIDERS, isolate, passphrase
 from rehearsal.cloud import Cloud
 from rehearsal.cloud import state as states
@@ -58,9 +59,12 @@ class Faulty:
         self.proxy.begin(*rules)
         begin = time.monotonic()
         try:
+            outcome: Summary | str
             if command == "destroy":
                 engine.unprotect()
-            outcome: Summary | str = getattr(engine, command)()
+                outcome = recover.destroy(engine, lambda _: None)
+            else:
+                outcome = engine.up()
         except Exception as error:  # what the program raised, as the command line would print it
             outcome = engine.redact(f"{type(error).__name__}: {error}")
         finally:
