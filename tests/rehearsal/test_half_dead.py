@@ -23,7 +23,7 @@ from tests.rehearsal.cluster import Machines
 from tests.rehearsal.faulty import marks
 from tests.rehearsal.stack import Run, Stack, small
 
-SECONDS = 300.0
+SECONDS = 600.0
 """Bound for any of these commands on the small environment; a hang would be longer."""
 SUBNET = "openstack:networking/subnet:Subnet"
 
@@ -98,15 +98,13 @@ def test_a_refused_credential_changes_nothing_and_is_named_for_every_object(stac
     """Nothing is taken for gone because nobody may look at it."""
     before, there = recorded(stack), ids(cloud)
     with wrong_credential(cloud):
-        for command in ("refresh", "destroy"):
+        for command in ("refresh", "destroy", "up"):
             done = bounded(stack, command, code=1)
             lines = [line for line in done.err.splitlines() if line.startswith("error: urn:")]
             assert len(lines) >= 8, done.err
             assert all("check clouds.yaml and the credential" in line for line in lines)
             assert f"run `{command}` again" in done.err
             assert recorded(stack) == before
-        refused = bounded(stack, "up", code=2)
-        assert "credential refused" in refused.err
     assert ids(cloud) == there
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
@@ -95,3 +96,43 @@ def test_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     errors = ["x (HTTP 503)"] * (retries.TIMES + 1)
     assert not Site().asked(monkeypatch, "create", *errors)
     assert Site().asked(monkeypatch, "create", *errors[1:])
+
+
+class Service:
+    """Answers by path, with its clock; deletions and updates are remembered and carried out."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers, self.sent = answers, list[str]()
+
+    def get(self, path: str, **_: Any) -> Any:
+        body = self.answers.get(path)
+        status = 404 if body is None else 200
+        headers = {"Date": "Sun, 29 Nov 2026 12:00:00 GMT"}
+        return SimpleNamespace(status_code=status, headers=headers, json=lambda: body, text="")
+
+    def delete(self, path: str) -> None:
+        self.sent.append(f"DELETE {path}")
+        self.answers.pop(path, None)
+
+    def put(self, path: str, **_: Any) -> None:
+        self.sent.append(f"PUT {path}")
+
+
+@pytest.mark.parametrize(("since", "cleared"), [(120.0, True), (10.0, False)])
+def test_ties_are_known_by_their_ends_and_by_their_age(since: float, cleared: bool) -> None:
+    """A second request for an interface or an attachment is refused; one that an older run made is not taken off."""
+    age = timedelta(seconds=since)
+    port = {"id": "p", "fixed_ips": [{"subnet_id": "s"}], "created_at": "2026-11-29T11:59:00Z"}
+    network = Service({"/ports": {"ports": [port]}})
+    there: Any = SimpleNamespace(network=network)
+    reason = retries.LOOSE[retries.INTERFACE](there, {"routerId": "r", "subnetId": "s"}, age)
+    assert (reason is None) is cleared
+    assert network.sent == (["PUT /routers/r/remove_router_interface"] if cleared else [])
+
+    held = {"server_id": "m", "attached_at": "2026-11-29T11:59:00.000000"}
+    storage = Service({"/volumes/v": {"volume": {"status": "available", "attachments": [held]}}})
+    compute = Service({"/servers/m/os-volume_attachments/v": {}})
+    there = SimpleNamespace(compute=compute, block_storage=storage)
+    reason = retries.LOOSE[retries.ATTACHMENT](there, {"instanceId": "m", "volumeId": "v"}, age)
+    assert (reason is None) is cleared
+    assert compute.sent == (["DELETE /servers/m/os-volume_attachments/v"] if cleared else [])
