@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from openstack.connection import Connection
@@ -113,7 +114,7 @@ def age(answer: Any, made: str | None) -> timedelta:
     if not made:
         return timedelta.max
     now = answer.headers.get("Date")
-    moment = datetime.strptime(now, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC) if now else datetime.now(UTC)
+    moment = parsedate_to_datetime(now) if now else datetime.now(UTC)
     return moment - datetime.fromisoformat(made.removesuffix("Z")).replace(tzinfo=UTC)
 
 

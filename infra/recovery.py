@@ -15,7 +15,7 @@ from typing import Any
 
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
-from openstack.exceptions import SDKException
+from openstack.exceptions import SDKException, raise_from_response
 
 from infra import login, marked
 from infra.marked import Marked
@@ -82,7 +82,9 @@ def attachments(connection: Connection, objects: Iterable[Marked]) -> Iterator[t
     """Ties of the servers among these objects to volumes of the same stack, as `import_file` takes them."""
     storage: Any = connection.block_storage
     servers = {one.id for one in objects if one.type.endswith(":Instance")}
-    for raw in storage.get("/volumes/detail").json()["volumes"] if servers else ():
+    answer = storage.get("/volumes/detail")
+    raise_from_response(answer)
+    for raw in answer.json()["volumes"] if servers else ():
         urn = str((raw.get("metadata") or {}).get("leasehold-urn"))
         for held in raw.get("attachments", []):
             if held["server_id"] in servers and urn.startswith("urn:pulumi:"):

@@ -19,7 +19,7 @@ from typing import Any
 import pulumi
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
-from openstack.exceptions import SDKException
+from openstack.exceptions import SDKException, raise_from_response
 
 from infra import login, marked
 
@@ -107,6 +107,7 @@ def _interface(connection: Connection, inputs: Mapping[str, Any], since: timedel
     network: Any = connection.network
     router, subnet = inputs["routerId"], inputs["subnetId"]
     answer = network.get("/ports", params={"device_id": router})
+    raise_from_response(answer)
     for port in answer.json()["ports"]:
         if any(fixed["subnet_id"] == subnet for fixed in port["fixed_ips"]):
             if marked.age(answer, port.get("created_at")) > since:
@@ -121,6 +122,7 @@ def _attachment(connection: Connection, inputs: Mapping[str, Any], since: timede
     storage: Any = connection.block_storage
     server, volume = inputs["instanceId"], inputs["volumeId"]
     answer = storage.get(f"/volumes/{volume}")
+    raise_from_response(answer)
     held = [a for a in answer.json()["volume"].get("attachments", []) if a["server_id"] == server]
     if any(marked.age(answer, a.get("attached_at")) > since for a in held):
         return f"volume {volume} has been attached for longer than this run lasts; run recover"
@@ -128,7 +130,9 @@ def _attachment(connection: Connection, inputs: Mapping[str, Any], since: timede
 
     def detached() -> str | None:
         compute.delete(path)
-        status = storage.get(f"/volumes/{volume}").json()["volume"]["status"]
+        now = storage.get(f"/volumes/{volume}")
+        raise_from_response(now)
+        status = now.json()["volume"]["status"]
         gone = compute.get(path).status_code == marked.NOT_FOUND
         return None if gone and status in {"available", "error"} else f"it is {status}"
 
