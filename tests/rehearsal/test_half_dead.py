@@ -131,6 +131,7 @@ def test_dead_machines_and_an_older_state_do_not_keep_anything_from_being_remove
     assert not marks(cloud), marks(cloud)
 
 
+@pytest.mark.long
 def test_what_was_deleted_by_hand_counts_as_done(stack: Stack, cloud: Cloud) -> None:
     """Somebody tidied up in the site's web page."""
     tree = small()
