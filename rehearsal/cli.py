@@ -219,6 +219,10 @@ class Rehearsal:
         if not options.keep_protected and (found := engine.unprotect()):
             self.console.print(f"[dim]unprotected {len(found)} resources (for real: pulumi state unprotect --all)[/]")
         summary = recover.destroy(engine, self.progress)
+        if summary.failures:
+            failed = {failure.urn for failure in summary.failures}
+            kept = [urn for urn in engine.remaining() if urn not in failed]
+            recover.say_left([f"{urn}: kept, since something that needs it could not be removed" for urn in kept])
         if summary.failures or options.keep_protected or not self.file.needs_cloud:
             return self.conclude(summary, "destroy")
         left = recover.sweep(self.file, self.stack, engine.ids(), self.progress, data=True)

@@ -16,7 +16,7 @@ from typing import Any
 from rehearsal.engine.deployment import Deployment, delete_all
 from rehearsal.engine.display import Display, Silent, Terminal, totals
 from rehearsal.engine.errors import BadInput, EngineError
-from rehearsal.engine.model import STACK, Change, Failure, Plan, Step, Summary
+from rehearsal.engine.model import STACK, Change, Failure, Plan, Step, Summary, no_provider
 from rehearsal.engine.monitor import Monitor
 from rehearsal.engine.program import Project, encryption_salt, in_folder, load_config, run_program
 from rehearsal.engine.refresh import recover, refresh
@@ -118,6 +118,11 @@ class Engine:
             recover(run)
             refresh(run)
             return self._summary(run, begun)
+
+    def remaining(self) -> list[str]:
+        """URNs of everything in the state that a provider has made."""
+        resources = self._state(readonly=True).resources.values()
+        return [resource.urn for resource in resources if not no_provider(resource.type, resource.custom)]
 
     def ids(self) -> set[str]:
         """Ids of everything that the state records."""
