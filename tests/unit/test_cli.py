@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra import recovery
-from rehearsal import cli, recover
+from rehearsal import arguments, cli, recover
 from rehearsal.environment import EnvironmentFile, Unreadable
 from rehearsal.paths import Root
 from rehearsal.pulumi_cli import NoCli, PulumiCli
@@ -20,7 +20,7 @@ from tests.environments import as_file, dev, hosts
 def test_common_options_stand_before_or_after_the_command() -> None:
     """People type them where they think of them."""
     for words in (["--stack", "qa", "up"], ["up", "--stack", "qa"]):
-        options = cli.parser().parse_args(words)
+        options = arguments.parser().parse_args(words)
         assert (options.command, options.stack) == ("up", "qa")
 
 
