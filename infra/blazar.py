@@ -12,15 +12,13 @@ from typing import Any
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
 
-from infra.login import PASSING
+from infra.login import CONFLICT, PASSING
 
 LIVE = ("PENDING", "CREATING", "STARTING", "ACTIVE", "UPDATING")
 ENDED = ("TERMINATED", "TERMINATING", "DELETING", "ERROR")
 POLL_SECONDS = 2.0
 TIMES = 4
 """How often a lease is asked for."""
-CONFLICT = 409
-"""Also Blazar's answer to a second lease of one name."""
 EXTENDABLE_HOURS = 48
 """Chameleon lets a lease be extended in its last 48 hours (ChameleonCloud/docs, cli_reservations)."""
 
@@ -172,6 +170,7 @@ class Blazar:
         if (answer.status_code == 404 and missing_ok) or (answer.status_code == 403 and forbidden_ok):
             return None
         if answer.status_code >= 400:
+            # 409 is also the answer to a second lease of one name.
             unsure = answer.status_code in PASSING | {CONFLICT}
             raise (Unsure if unsure else BlazarError)(self._explain(method, path, answer.status_code, answer.text))
         return answer.json() if answer.text else None

@@ -23,6 +23,8 @@ LONGEST_PAUSE = 20.0
 """Seconds between two requests, whatever Retry-After says: a whole run has a bound of its own."""
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """Answers that may be another one a moment later."""
+CONFLICT = 409
+"""Something is in use, or being changed: to wait a little is all that can be done."""
 REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
@@ -39,7 +41,7 @@ def _repeating(methods: frozenset[str]) -> TCPKeepAliveAdapter:
     policy = _Polite(
         total=TIMES,
         read=SLOW_TIMES,
-        status_forcelist=PASSING,
+        status_forcelist=PASSING | {CONFLICT},
         allowed_methods=methods,
         backoff_factor=0.5,
         backoff_jitter=0.5,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pulumi
 from keystoneauth1.exceptions import ClientException, Unauthorized
 from openstack.connection import Connection
-from openstack.exceptions import ConfigException, SDKException
+from openstack.exceptions import ConfigException, SDKException, raise_from_response
 
 from config import Environment, Lease, Node, OpenStackInfra, Problem, Rule, Site, Volume
 from infra import blazar, login, shortfall
@@ -117,8 +117,9 @@ def _credential(here: AtSite) -> Iterator[Problem]:
         return
     user = login.access(here.connection).user_id
     which = config["auth"]["application_credential_id"]
-    found = here.connection.identity.get(f"/users/{user}/application_credentials/{which}").json()
-    credential = found["application_credential"]
+    found = here.connection.identity.get(f"/users/{user}/application_credentials/{which}")
+    raise_from_response(found)
+    credential = found.json()["application_credential"]
     leases = [lease for lease in here.infra.leases.values() if here.has(lease)]
     if leases and not credential.get("unrestricted"):
         rule = "the application credential is restricted, and Blazar needs an unrestricted one for leases"

@@ -30,7 +30,7 @@ SLACK = timedelta(seconds=2)
 """Services tell times in whole seconds."""
 STATUS = re.compile(r"\b(?:HTTP|got) (\d{3})\b")
 """In errors of the published provider (`but got 503 instead`) and of the rehearsal's (`HTTP 503`)."""
-PASSING = login.PASSING | {409}
+PASSING = login.PASSING | {login.CONFLICT}
 UNANSWERED = re.compile(
     r"connection (?:refused|reset|aborted)|broken pipe|\bEOF\b|i/o timeout|TLS handshake timeout|awaiting headers"
     r"|ContentLength=\d+ with Body length 0|Unable to establish connection|Request to \S+ timed out|RemoteDisconnected",
