@@ -18,19 +18,21 @@ from rehearsal.environment import EnvironmentFile
 from rehearsal.pulumi_cli import PulumiCli
 
 TIMES = 3
-"""How often `destroy` goes over what could not be deleted for a reason that may pass."""
+"""Rounds of `destroy` that remove nothing, before it gives up on what failed for a reason that may pass."""
 
 
 def destroy(engine: Engine, progress: Callable[[str], None]) -> Summary:
     """Delete everything that can be deleted; again, where what failed may go a moment later: deletions do no harm."""
-    summary = engine.destroy()
-    for attempt in range(1, TIMES):
-        if summary.interrupted or not any(may_pass(failure.cause) for failure in summary.failures):
-            break
-        progress(f"{len(summary.failures)} resource(s) could not be deleted: trying again")
-        time.sleep(pause(attempt))
+    idle = 0
+    while True:
         summary = engine.destroy()
-    return summary
+        # What one round has freed, the next one may meet a fault at: only rounds without progress count.
+        idle = 0 if summary.changed else idle + 1
+        passing = any(may_pass(failure.cause) for failure in summary.failures)
+        if summary.interrupted or not passing or idle >= TIMES:
+            return summary
+        progress(f"{len(summary.failures)} resource(s) could not be deleted: trying again")
+        time.sleep(pause(idle + 1))
 
 
 def sites(file: EnvironmentFile) -> Iterator[tuple[str, str | None, str]]:
