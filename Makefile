@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 REHEARSAL := $(SUDO) $(PYTHON) -m rehearsal --stack $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long rehearse demo rehearse-down preview policy policy-setup destroy bench docs lock clean
+.PHONY: help setup check test test-long rehearse demo rehearse-down preview policy policy-setup recover destroy bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ policy/.venv/.ready: policy/requirements.lock
 	@[ -x policy/.venv/bin/python ] || python3 -m venv policy/.venv
 	@policy/.venv/bin/pip install -q --require-hashes -r policy/requirements.lock
 	@touch $@
+
+recover: setup ## bring an interrupted or half-dead rehearsed stack back under control, then up (docs/recovery.md)
+	@$(REHEARSAL) recover
 
 destroy: setup ## remove everything that the rehearsed stack made
 	@$(REHEARSAL) destroy

@@ -21,9 +21,10 @@ from infra.marks import lease_name
 from infra.network import Network, NetworkArgs
 from infra.nodes import Nodes, NodesArgs
 from infra.reach import hosts_lines, ready
+from infra.retries import Retries
 
 RETRIES = 5
-"""The OpenStack provider repeats refused connections and 429s with Retry-After, and nothing else."""
+"""The OpenStack provider repeats refused connections and 429s with Retry-After, and nothing else: see retries.py."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Infra(pulumi.ComponentResource):
         for name, site in infra.sites.items():
             provider = openstack.Provider(name, cloud=site.cloud, region=site.region, max_retries=RETRIES, opts=under)
             here = pulumi.ResourceOptions(parent=self, providers={"openstack": provider})
-            network = Network(name, NetworkArgs(site, infra.access, stack, self._args.admin_ports), here)
+            retries = Retries(name, site.cloud, site.region)
+            network = Network(name, NetworkArgs(site, infra.access, stack, retries, self._args.admin_ports), here)
             nodes = Nodes(
                 name,
                 NodesArgs(
@@ -109,6 +111,7 @@ class Infra(pulumi.ComponentResource):
                     access=infra.access,
                     admin_ports=self._args.admin_ports,
                     stack=stack,
+                    retries=retries,
                     nodes={n: node for n, node in infra.nodes.items() if infra.site_of(node) == name},
                     volumes={v: volume for v, volume in infra.volumes.items() if infra.site_of(volume) == name},
                     leases=leases,

@@ -4,37 +4,27 @@ No Pulumi or Terraform provider has a lease (gophercloud#3304), and openstacksdk
 API: https://docs.openstack.org/api-ref/reservation/v1/
 """
 
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import openstack
-from keystoneauth1.access import AccessInfo
 from keystoneauth1.exceptions import ClientException
-from keystoneauth1.identity.base import BaseIdentityPlugin
 from openstack.connection import Connection
+
+from infra.login import CONFLICT, PASSING
 
 LIVE = ("PENDING", "CREATING", "STARTING", "ACTIVE", "UPDATING")
 ENDED = ("TERMINATED", "TERMINATING", "DELETING", "ERROR")
 POLL_SECONDS = 2.0
+TIMES = 4
+"""How often a lease is asked for."""
 EXTENDABLE_HOURS = 48
 """Chameleon lets a lease be extended in its last 48 hours (ChameleonCloud/docs, cli_reservations)."""
 
 
 class BlazarError(Exception):
     """A call failed: what was asked, what the site answered, what to do."""
-
-
-def connect(cloud: str | None, region: str) -> Connection:
-    """Log in as clouds.yaml or OS_* say."""
-    return openstack.connect(cloud=cloud, region_name=region)
-
-
-def access(connection: Connection) -> AccessInfo:
-    """The login's token: its user, project and service catalogue."""
-    auth = connection.session.auth
-    assert isinstance(auth, BaseIdentityPlugin)  # noqa: S101  every login of openstack.connect is one
-    return auth.get_access(connection.session)
 
 
 def flavor_id(connection: Connection, name: str) -> str:
@@ -80,6 +70,10 @@ def reservation(*, flavor_id: str | None, node_type: str | None, count: int) -> 
     }
 
 
+class Unsure(BlazarError):  # noqa: N818  a state of knowledge
+    """A request that the site put off, or whose fate is not known: it may be sent again after a look."""
+
+
 class Blazar:
     """A session at one site."""
 
@@ -113,7 +107,10 @@ class Blazar:
         return found["hosts"] if found else None
 
     def create(self, name: str, start: str | None, end: str, reservations: list[dict[str, Any]]) -> dict[str, Any]:
-        """Ask for a lease; it is ACTIVE later (see wait)."""
+        """Ask for a lease; it is ACTIVE later (see wait).
+
+        A request that may have been carried out is looked up by the lease's name before it is sent again.
+        """
         body = {
             "name": name,
             "start_date": start or "now",
@@ -121,6 +118,16 @@ class Blazar:
             "reservations": reservations,
             "events": [],
         }
+        for attempt in range(1, TIMES):
+            try:
+                return self._ask(body)
+            except Unsure:
+                time.sleep(2**attempt * random.uniform(0.5, 1.0))  # noqa: S311  no secret depends on it
+            if (made := self.find(name)) is not None:
+                return made
+        return self._ask(body)
+
+    def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
         created: dict[str, Any] = self._call("POST", "/leases", json=body)["lease"]
         return created
 
@@ -157,15 +164,15 @@ class Blazar:
         json: Any = None,
     ) -> Any:
         try:
-            answer = self._connection.session.request(
-                self._url + path, method, json=json, raise_exc=False, connect_retries=3, timeout=120
-            )
+            answer = self._connection.session.request(self._url + path, method, json=json, raise_exc=False, timeout=120)
         except ClientException as error:
-            raise BlazarError(f"{method} {path}: {error}") from error
+            raise Unsure(f"{method} {path}: {error}") from error
         if (answer.status_code == 404 and missing_ok) or (answer.status_code == 403 and forbidden_ok):
             return None
         if answer.status_code >= 400:
-            raise BlazarError(self._explain(method, path, answer.status_code, answer.text))
+            # 409 is also the answer to a second lease of one name.
+            unsure = answer.status_code in PASSING | {CONFLICT}
+            raise (Unsure if unsure else BlazarError)(self._explain(method, path, answer.status_code, answer.text))
         return answer.json() if answer.text else None
 
     def _explain(self, method: str, path: str, status: int, text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
-from infra import blazar
+from infra import blazar, login
 
 READY_SECONDS = 15 * 60
 """Bound for a lease to become ACTIVE after its start."""
@@ -26,7 +26,7 @@ class LeaseProvider(ResourceProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Adopt what is named, take up what an interrupted run left, else reserve; then wait for ACTIVE."""
-        connection = blazar.connect(props.get("cloud"), props["region"])
+        connection = login.connect(props.get("cloud"), props["region"])
         site = blazar.Blazar(connection)
         wanted = props.get("adopt") or props["name"]
         lease = site.find(wanted)
@@ -51,7 +51,7 @@ class LeaseProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """What the site says now; no id when the lease is gone."""
-        lease = blazar.Blazar(blazar.connect(props.get("cloud"), props["region"])).get(id_)
+        lease = blazar.Blazar(login.connect(props.get("cloud"), props["region"])).get(id_)
         if lease is None:
             return ReadResult("", {})
         return ReadResult(id_, {**props, **_facts(lease)})
@@ -68,7 +68,7 @@ class LeaseProvider(ResourceProvider):
 
     def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Ask for the new end, in the window in which the site allows it."""
-        site = blazar.Blazar(blazar.connect(news.get("cloud"), news["region"]))
+        site = blazar.Blazar(login.connect(news.get("cloud"), news["region"]))
         end = blazar.end_of(blazar.parse_time(olds["start_date"]), news.get("end"), news.get("hours"))
         if end != blazar.format_time(blazar.parse_time(olds["end_date"])):
             try:
@@ -87,7 +87,7 @@ class LeaseProvider(ResourceProvider):
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """End the lease; one that was adopted is left as it is."""
         if not props.get("adopt"):
-            blazar.Blazar(blazar.connect(props.get("cloud"), props["region"])).delete(id_, GONE_SECONDS)
+            blazar.Blazar(login.connect(props.get("cloud"), props["region"])).delete(id_, GONE_SECONDS)
 
 
 def _facts(lease: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ Audits, recovery and destroy find objects by it, also when the state that made t
 from dataclasses import dataclass
 
 PACKAGE = "leasehold"
+URN_LENGTH = 255
+"""Of a mark, as Neutron's descriptions are at most."""
 STACK = f"{PACKAGE}-stack"
 """Metadata key of Nova and Cinder objects."""
 
@@ -37,10 +39,10 @@ class Marks:
         """The resource's URN as Pulumi builds it, written to `description` or metadata at creation.
 
         Computed here because an object cannot be given its own URN, and the engine's copy would cost an
-        output per object. It is 255 characters at most, as Neutron's descriptions are.
+        output per object.
         """
         types = "$".join((*self.types, kind))
-        return f"urn:pulumi:{self.stack}::{PACKAGE}::{types}::{name}"[:255]
+        return f"urn:pulumi:{self.stack}::{PACKAGE}::{types}::{name}"[:URN_LENGTH]
 
     def metadata(self, kind: str, name: str) -> dict[str, str]:
         """Nova and Cinder metadata."""

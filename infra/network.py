@@ -11,6 +11,7 @@ import pulumi_openstack as openstack
 
 from config import Access, Site
 from infra.marks import Marks
+from infra.retries import Retries
 
 WEB = (80, 443)
 
@@ -22,6 +23,7 @@ class NetworkArgs:
     site: Site
     access: Access
     stack: str
+    retries: Retries
     admin_ports: tuple[int, ...]
     """TCP ports of the bastion for administrators."""
 
@@ -67,7 +69,9 @@ class Network(pulumi.ComponentResource):
 
     def _opts(self) -> pulumi.ResourceOptions:
         timeouts = pulumi.CustomTimeouts(create="10m", update="10m", delete="10m")
-        return pulumi.ResourceOptions(parent=self, delete_before_replace=True, custom_timeouts=timeouts)
+        return pulumi.ResourceOptions(
+            parent=self, delete_before_replace=True, custom_timeouts=timeouts, hooks=self._args.retries.hooks
+        )
 
     def _lookup(self, network: str) -> pulumi.Output[str]:
         options = pulumi.InvokeOptions(parent=self)

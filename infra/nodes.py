@@ -19,6 +19,7 @@ from infra.hosts import AttachedVolume, Host, Reach
 from infra.lease import BAREMETAL_FLAVOR, Lease
 from infra.marks import Marks
 from infra.network import Network
+from infra.retries import Retries
 
 BOOT_MINUTES = {"kvm": 30, "baremetal": 60}
 """Chameleon's bare metal takes 10 to 20 minutes to boot; twice the slowest report, and a bound all the same."""
@@ -34,6 +35,7 @@ class NodesArgs:
     admin_ports: tuple[int, ...]
     """TCP ports of the bastion for administrators."""
     stack: str
+    retries: Retries
     nodes: Mapping[str, Node]
     volumes: Mapping[str, Volume]
     leases: Mapping[str, Lease]
@@ -116,6 +118,7 @@ class Nodes(pulumi.ComponentResource):
             aliases=[pulumi.Alias(name=f"{old}{suffix}") for old in node.formerly] if node else None,
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout),
             protect=protect,
+            hooks=self._args.retries.hooks,
             depends_on=depends_on,
             replace_on_changes=replace_on_changes,
         )

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import pulumi
 from keystoneauth1.exceptions import ClientException, Unauthorized
 from openstack.connection import Connection
-from openstack.exceptions import ConfigException, SDKException
+from openstack.exceptions import ConfigException, SDKException, raise_from_response
 
 from config import Environment, Lease, Node, OpenStackInfra, Problem, Rule, Site, Volume
-from infra import blazar, shortfall
+from infra import blazar, login, shortfall
 from infra.marks import stack_tag
 from infra.nodes import is_id
 
@@ -69,8 +69,8 @@ def _site(infra: OpenStackInfra, name: str, stack: str, admin_ports: int) -> Ite
     site = infra.sites[name]
     key = f"infra.sites.{name}"
     try:
-        connection = blazar.connect(site.cloud, site.region)
-        access = blazar.access(connection)
+        connection = login.connect(site.cloud, site.region)
+        access = login.access(connection)
     except ConfigException as error:
         if "valid region name" in str(error):
             yield Problem(f"{key}.region", site.region, "no such region in clouds.yaml", str(error))
@@ -115,10 +115,11 @@ def _credential(here: AtSite) -> Iterator[Problem]:
     if config.get("auth_type") != "v3applicationcredential":
         pulumi.log.warn(f"{here.key}: logged in by {config.get('auth_type')}; use an application credential instead")
         return
-    user = blazar.access(here.connection).user_id
+    user = login.access(here.connection).user_id
     which = config["auth"]["application_credential_id"]
-    found = here.connection.identity.get(f"/users/{user}/application_credentials/{which}").json()
-    credential = found["application_credential"]
+    found = here.connection.identity.get(f"/users/{user}/application_credentials/{which}")
+    raise_from_response(found)
+    credential = found.json()["application_credential"]
     leases = [lease for lease in here.infra.leases.values() if here.has(lease)]
     if leases and not credential.get("unrestricted"):
         rule = "the application credential is restricted, and Blazar needs an unrestricted one for leases"

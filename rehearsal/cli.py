@@ -17,9 +17,10 @@ from typing import Any
 from rich.console import Console
 
 import config
-from rehearsal import demo, mirrors, policy, report
+from rehearsal import demo, mirrors, policy, recover, report
+from rehearsal.arguments import key_values, parser
 from rehearsal.cloud import Cloud, CloudError, plan
-from rehearsal.engine import PARALLEL, Engine, EngineError, Summary, Terminal, totals
+from rehearsal.engine import Engine, EngineError, Summary, Terminal, totals
 from rehearsal.engine.dynamic import Dynamic
 from rehearsal.engine.program import encryption_salt
 from rehearsal.engine.references import TYPE as REFERENCE
@@ -34,54 +35,6 @@ from rehearsal.pulumi_cli import NoCli, PulumiCli
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 PREFIX = f"{config.PROJECT}:"
 PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:": Dynamic()}
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line. The common options stand before or after the command."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--stack", help="name of the stack (default dev)")
-    common.add_argument("--config-file", type=Path, help="environment file (default Pulumi.<stack>.yaml)")
-    common.add_argument("--root", type=Path, help="folder of the rehearsal (default .rehearsal)")
-    common.add_argument("--engine", choices=("own", "pulumi"), help="own (default), or the pulumi CLI on PATH")
-    top = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__, parents=[common])
-    commands = top.add_subparsers(dest="command", required=True)
-
-    cloud = commands.add_parser("cloud", parents=[common], help="the local cloud itself")
-    cloud.add_argument("action", choices=("up", "down", "reset", "status"))
-    changes = argparse.ArgumentParser(add_help=False)
-    changes.add_argument("--replace", action="append", default=[], metavar="URN", help="replace this resource")
-    changes.add_argument("--target", action="append", default=[], metavar="URN", help="only this resource")
-    beside = argparse.ArgumentParser(add_help=False)
-    beside.add_argument(
-        "--config",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="configuration for this run, such as leasehold:restore=latest; not written into the file",
-    )
-    preview = commands.add_parser(
-        "preview", parents=[common, changes, beside], help="what `up` would change; changes nothing"
-    )
-    preview.add_argument("--json", action="store_true")
-    preview.add_argument("--refresh", action="store_true", help="compare with what is there, not with the record")
-    up = commands.add_parser("up", parents=[common, changes, beside], help="make it so; starts the cloud if need be")
-    up.add_argument("--expect-no-changes", action="store_true", help="exit code 3 if anything changed")
-    up.add_argument("--parallel", type=int, default=PARALLEL, metavar="N", help="resources under way at a time")
-    rehearse = commands.add_parser("rehearse", parents=[common, beside], help="up, then the outputs and the report")
-    rehearse.set_defaults(replace=[], target=[], expect_no_changes=False, parallel=PARALLEL)
-    commands.add_parser("policy", parents=[common, beside], help="what the rules object to; makes and asks nothing")
-    destroy = commands.add_parser("destroy", parents=[common], help="remove everything the stack made")
-    destroy.add_argument(
-        "--keep-protected", action="store_true", help="refuse, as pulumi does, while data is protected"
-    )
-    commands.add_parser("refresh", parents=[common], help="record what is there")
-    outputs = commands.add_parser("outputs", parents=[common], help="what other teams consume")
-    outputs.add_argument("--json", action="store_true")
-    outputs.add_argument("--show-secrets", action="store_true")
-    commands.add_parser("demo", parents=[common], help="a model's way to production, told on the deployed stack")
-    shown = commands.add_parser("report", parents=[common], help="what was real, and what stood in")
-    shown.add_argument("--json", action="store_true")
-    return top
 
 
 @dataclass(frozen=True)
@@ -228,11 +181,34 @@ class Rehearsal:
         if self.file.needs_cloud:
             self.start_cloud()
         if self.use_cli:
-            return self.cli().run("destroy", "--yes") if options.keep_protected else self.cli().destroy([])
+            words = ["destroy", "--yes", "--continue-on-error"]
+            return self.cli().run(*words) if options.keep_protected else self.cli().destroy([])
         engine = self.engine()
         if not options.keep_protected and (found := engine.unprotect()):
             self.console.print(f"[dim]unprotected {len(found)} resources (for real: pulumi state unprotect --all)[/]")
-        return self.conclude(engine.destroy(), "destroy")
+        summary = recover.destroy(engine, self.progress)
+        if summary.failures:
+            failed = {failure.urn for failure in summary.failures}
+            kept = [urn for urn in engine.remaining() if urn not in failed]
+            recover.say_left([f"{urn}: kept, since something that needs it could not be removed" for urn in kept])
+        if summary.failures or options.keep_protected or not self.file.needs_cloud:
+            return self.conclude(summary, "destroy")
+        left = recover.sweep(self.file, self.stack, engine.ids(), self.progress, data=True)
+        return self.conclude(summary, "destroy") or recover.say_left(left)
+
+    def recover(self, options: argparse.Namespace) -> int:
+        """Settle what was interrupted, take up what is there by its mark, deploy, and remove what is there twice."""
+        if not self.prepare():
+            return BAD_INPUT
+        if self.use_cli:
+            return recover.by_cli(self.cli(), self.file, self.stack)
+        engine = self.engine()
+        summary = engine.up(parallel=options.parallel, refresh=True, adopt=True)
+        report.of_run(self.stack, self.parts(), summary).save(self.report_path)
+        code = self.conclude(summary, "recover")
+        if code != DONE or not self.file.needs_cloud:
+            return code
+        return recover.say_left(recover.sweep(self.file, self.stack, engine.ids(), self.progress))
 
     def refresh(self) -> int:
         """Record what is there."""
@@ -331,17 +307,6 @@ class Rehearsal:
 def render(value: Any) -> str:
     """An output for people: text as it is, everything else as indented JSON."""
     return value.rstrip("\n") if isinstance(value, str) else json.dumps(value, indent=1)
-
-
-def key_values(words: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` of --config as configuration by full key. Raises Unreadable for anything else."""
-    found: dict[str, Any] = {}
-    for word in words:
-        key, separator, value = word.partition("=")
-        if not key or not separator:
-            raise Unreadable(f"--config {word}: KEY=VALUE is expected, such as leasehold:restore=latest")
-        found[key if ":" in key else f"{config.PROJECT}:{key}"] = value
-    return found
 
 
 def flags(name: str, values: Sequence[str]) -> list[str]:

@@ -59,7 +59,7 @@ class PulumiCli:
         """A rehearsal's data are throw-away: take the protection off, then destroy."""
         self._call("stack", "select", "--create", self.stack)
         self._call("state", "unprotect", "--all", "--yes", "--stack", self.stack)
-        return self.run("destroy", "--yes", *options)
+        return self.run("destroy", "--yes", "--continue-on-error", *options)
 
     def outputs(self, options: Sequence[str]) -> int:
         """Print the stack's outputs."""

@@ -16,7 +16,7 @@ from typing import Any
 from rehearsal.engine.deployment import Deployment, delete_all
 from rehearsal.engine.display import Display, Silent, Terminal, totals
 from rehearsal.engine.errors import BadInput, EngineError
-from rehearsal.engine.model import STACK, Change, Failure, Plan, Step, Summary
+from rehearsal.engine.model import STACK, Change, Failure, Plan, Step, Summary, no_provider
 from rehearsal.engine.monitor import Monitor
 from rehearsal.engine.program import Project, encryption_salt, in_folder, load_config, run_program
 from rehearsal.engine.refresh import recover, refresh
@@ -83,17 +83,27 @@ class Engine:
         target: Sequence[str] = (),
         expect_no_changes: bool = False,
         refresh: bool | None = None,
+        *,
+        adopt: bool = False,
     ) -> Summary:
-        """Make the world as the program says. `refresh` None means what Pulumi.yaml says."""
+        """Make the world as the program says. `refresh` None means what Pulumi.yaml says.
+
+        `adopt`: what has a resource's mark is taken up before another is made, though the state does not know of it.
+        """
         with self._run(parallel=parallel) as run:
             if refresh is None:
                 refresh = Project.load(self._program).refresh_always
-            summary = self._walk(run, refresh, replace, target)
+            summary = self._walk(run, refresh, replace, target, adopt)
         return changed(summary, unexpected=expect_no_changes and summary.changed)
 
     def destroy(self, parallel: int = PARALLEL, target: Sequence[str] = ()) -> Summary:
-        """Delete what the state records, in reverse dependency order; refused as a whole if something is protected."""
+        """Delete what the state records, in reverse dependency order; refused as a whole if something is protected.
+
+        What cannot be deleted is a failure, with its reason, and everything that does not depend on it goes all the
+        same: `pulumi destroy --continue-on-error`.
+        """
         with self._run(parallel=parallel) as run:
+            run.tolerant = True
             begun = time.monotonic()
             recover(run)
             if not run.stopped:
@@ -112,6 +122,17 @@ class Engine:
     def resources(self) -> tuple[Resource, ...]:
         """What the state records, each with the inputs that the program gave it."""
         return tuple(self._state(readonly=True).resources.values())
+
+    def remaining(self) -> list[str]:
+        """URNs of everything in the state that a provider has made."""
+        resources = self._state(readonly=True).resources.values()
+        return [resource.urn for resource in resources if not no_provider(resource.type, resource.custom)]
+
+    def ids(self) -> set[str]:
+        """Ids of everything that the state records."""
+        state = self._state(readonly=True)
+        pending = [pending.resource for pending in state.pending.values()]
+        return {resource.id for resource in (*state.resources.values(), *state.condemned, *pending)}
 
     def outputs(self, show_secrets: bool = False) -> dict[str, Any]:
         """Stack outputs of the last run that ended well."""
@@ -148,7 +169,9 @@ class Engine:
         with self._display, _interruptible(run), in_folder(self._program):
             yield run
 
-    def _walk(self, run: Run, reread: bool, forced: Sequence[str], targets: Sequence[str]) -> Summary:
+    def _walk(
+        self, run: Run, reread: bool, forced: Sequence[str], targets: Sequence[str], adopt: bool = False
+    ) -> Summary:
         begun = time.monotonic()
         project = Project.load(self._program)
         config = load_config(self._file, project.name, self._passphrase, run.redact, self._extra)
@@ -156,7 +179,7 @@ class Engine:
             recover(run)
         if reread and not run.stopped:
             refresh(run)
-        deployment = Deployment(run, frozenset(forced), frozenset(targets))
+        deployment = Deployment(run, frozenset(forced), frozenset(targets), adopt)
         if not run.stopped:
             monitor = Monitor(run, deployment, project.name, self._stack)
             try:
@@ -165,6 +188,8 @@ class Engine:
                 # A failed registration ends the program too; its own cause is the one to report.
                 if not run.stopped:
                     raise
+            finally:
+                run.hooks.close()
         if not run.stopped:
             deployment.finish()
         return self._summary(run, begun)

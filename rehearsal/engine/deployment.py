@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from rehearsal.engine.errors import Aborted, BadInput
 from rehearsal.engine.graph import in_reverse, topological
 from rehearsal.engine.model import STACK, Change, Step, name_of, no_provider, provider_urn, type_of
+from rehearsal.engine.refresh import by_mark
 from rehearsal.engine.run import Run, existing, known
 from rehearsal.engine.state import Resource
 from rehearsal.engine.values import covers, keep_ignored, mark, parse_path, plain, secret_keys
@@ -29,6 +30,8 @@ class Goal:
     replace_on: tuple[str, ...] = ()
     secret_outputs: tuple[str, ...] = ()
     delete_first: bool | None = None
+    hooks: tuple[str, ...] = ()
+    """Names of error hooks."""
 
 
 @dataclass
@@ -38,6 +41,8 @@ class Deployment:
     run: Run
     replace: frozenset[str] = frozenset()
     targets: frozenset[str] = frozenset()
+    adopt: bool = False
+    """Look for what has a resource's mark before it is made, and take that up, as `pulumi import` does."""
     seen: set[str] = field(default_factory=set)
     outputs: Props = field(default_factory=dict)
     """Stack outputs; recorded only when the program ended well."""
@@ -56,6 +61,7 @@ class Deployment:
         if self.run.stopped:
             raise Aborted(f"{urn}: not started")
         self.run.learn(goal.resource.inputs)
+        self.run.hooks.bound[urn] = goal.hooks
         try:
             old = self._claim(goal)
             if no_provider(goal.resource.type, goal.resource.custom):
@@ -144,6 +150,8 @@ class Deployment:
             raise BadInput(f"needs {', '.join(missing) or 'a value'} that is not there yet; add it with --target")
         new = self._checked(goal, inputs, old)
         news = plain(new.inputs)
+        if old is None and self.adopt and urn not in self._fallen:
+            old = self._adopted(new)
         if old is None:
             if urn in self._fallen:
                 return self._create(goal, new, "replace", (self._fallen.pop(urn)[1],))
@@ -157,6 +165,15 @@ class Deployment:
         if diff.changed or old.unready:
             return self._update(goal, old, new, diff)
         return self._same(goal, old, new)
+
+    def _adopted(self, new: Resource) -> Resource | None:
+        mine = frozenset(resource.id for resource in self.run.state.condemned if resource.urn == new.urn)
+        found = None if self.run.preview else by_mark(self.run, new, mine)
+        if found is not None:
+            self.run.display.notice(f"{new.urn}: taking up what is there ({found.id})")
+            with self.run.state.edit():
+                self.run.state.put(found)
+        return found
 
     def _checked(self, goal: Goal, inputs: Props, old: Resource | None) -> Resource:
         """Let the provider check the inputs; without an old resource it names and fills in anew."""
@@ -222,7 +239,7 @@ class Deployment:
             recorded = replace(old, timeouts=new.timeouts)
             with self._unfinished(lambda result: self._made(goal, new, result, unready=True)):
                 result = run.perform(
-                    "update", recorded, "update", lambda: provider.update(call, existing(old), plain(new.inputs))
+                    "update", recorded, "update", lambda: provider.update(call, existing(old), plain(new.inputs)), new
                 )
         assert result is not None  # noqa: S101 - update returns a result or raises
         done = self._made(goal, new, result)
@@ -300,16 +317,17 @@ class Deployment:
 
 def delete_all(run: Run, gone: list[Resource], replaced: set[int] | None = None) -> None:
     """Delete in reverse dependency order, in parallel; protected ones are refused before anything is deleted."""
-    for resource in gone:
-        if resource.protect and not resource.condemned:
-            run.fail(
-                resource.urn,
-                BadInput(
-                    "unable to delete it as it is protected: remove `protect` from it in the program and run up, "
-                    "or unprotect it in the state (pulumi state unprotect)"
-                ),
-            )
-
+    guarded = [resource for resource in gone if resource.protect and not resource.condemned]
+    for resource in guarded:
+        run.fail(
+            resource.urn,
+            BadInput(
+                "unable to delete it as it is protected: remove `protect` from it in the program and run up, "
+                "or unprotect it in the state (pulumi state unprotect)"
+            ),
+        )
+    if guarded:
+        return
     run.doomed.update(resource.urn for resource in gone)
 
     def one(resource: Resource) -> bool:

@@ -22,7 +22,7 @@ _HONOURED = frozenset(
         *("type", "name", "parent", "custom", "object", "protect", "dependencies", "propertyDependencies"),
         *("provider", "deleteBeforeReplace", "deleteBeforeReplaceDefined", "ignoreChanges", "replaceOnChanges"),
         *("additionalSecretOutputs", "aliasURNs", "aliases", "customTimeouts", "retainOnDelete"),
-        "deletedWith",
+        *("deletedWith", "hooks"),
     )
 )
 # What the SDK sends about itself, and which plugin the real engine would load.
@@ -42,6 +42,7 @@ _FEATURES = [
     resource_pb2.RESOURCE_MONITOR_FEATURE_REPLACEMENT_TRIGGER,
     resource_pb2.RESOURCE_MONITOR_FEATURE_TRANSFORMS,
     resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_HOOKS,
+    resource_pb2.RESOURCE_MONITOR_FEATURE_ERROR_HOOKS,
 ]
 
 
@@ -123,6 +124,7 @@ class Monitor(MockMonitor):
             tuple(request.replaceOnChanges),
             tuple(request.additionalSecretOutputs),
             request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None,
+            tuple(request.hooks.on_error),
         )
 
     def _alias_urns(self, request: Any) -> Iterable[str]:
@@ -182,10 +184,15 @@ class Monitor(MockMonitor):
         """Refuse."""
         raise BadInput("stack transforms are not supported by this engine")
 
+    def RegisterErrorHook(self, request: Any) -> empty_pb2.Empty:  # noqa: N802
+        """Take a callback that is asked when an operation failed."""
+        self.run.hooks.register(request.name, request.callback)
+        return empty_pb2.Empty()
+
     @_reported
     def RegisterResourceHook(self, _request: Any) -> Any:  # noqa: N802
         """Refuse."""
-        raise BadInput("resource option hooks is not supported by this engine")
+        raise BadInput("of the resource option hooks, this engine supports on_error only")
 
     def RegisterPackage(self, request: Any) -> Any:  # noqa: N802
         """Refuse packages that a provider makes from parameters."""

@@ -71,22 +71,30 @@ def _settle(run: Run, pending: Pending) -> None:
         state.pending.pop(resource.urn, None)
 
 
+def by_mark(run: Run, resource: Resource, known: frozenset[str]) -> Resource | None:
+    """What exists in the world with the mark of a resource, but for the ids that the state knows."""
+    call = replace(run.call(resource, "create"), known=known)
+    id_ = run.provider(resource.type).find(call, plain(resource.inputs))
+    if id_ is None or id_ in known:
+        return None
+    return read(run, replace(resource, id=id_, outputs=resource.inputs))
+
+
 def _settle_create(run: Run, resource: Resource, failed: bool) -> None:
     state, provider = run.state, run.provider(resource.type)
     records = (*state.condemned, *filter(None, [state.resources.get(resource.urn)]))
     mine = frozenset(record.id for record in records if record.urn == resource.urn)
     call = replace(run.call(resource, "create"), known=mine)
-    id_ = provider.find(call, plain(resource.inputs))
-    if id_ is None or id_ in mine:
-        return
     if failed:
-        run.display.notice(f"{resource.urn}: removing what a failed create left behind ({id_})")
-        provider.delete(run.call(resource, "delete"), Result(id_, plain(resource.inputs), plain(resource.inputs)))
+        id_ = provider.find(call, plain(resource.inputs))
+        if id_ is not None and id_ not in mine:
+            run.display.notice(f"{resource.urn}: removing what a failed create left behind ({id_})")
+            provider.delete(run.call(resource, "delete"), Result(id_, plain(resource.inputs), plain(resource.inputs)))
         return
-    found = read(run, replace(resource, id=id_, outputs=resource.inputs))
+    found = by_mark(run, resource, mine)
     if found is None:
         return
-    run.display.notice(f"{resource.urn}: found what an interrupted run made ({id_})")
+    run.display.notice(f"{resource.urn}: found what an interrupted run made ({found.id})")
     with state.edit():
         state.pending.pop(resource.urn, None)
         if resource.urn in state.resources:

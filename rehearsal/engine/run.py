@@ -10,6 +10,7 @@ from typing import Any
 
 from rehearsal.engine.display import Display
 from rehearsal.engine.errors import Aborted, BadInput
+from rehearsal.engine.hooks import ErrorHooks
 from rehearsal.engine.model import Change, Failure, Step, no_provider, provider_urn
 from rehearsal.engine.secrets import Redactor
 from rehearsal.engine.state import Resource, State
@@ -35,8 +36,11 @@ class Run:
     cancel: threading.Event
     preview: bool = False
     parallel: int = 16
+    tolerant: bool = False
+    """Go on with what does not depend on a failure, as the real engine does with --continue-on-error."""
     steps: list[Step] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    hooks: ErrorHooks = field(default_factory=ErrorHooks)
     doomed: set[str] = field(default_factory=set)
     """URNs that this run deletes. As in the real engine, one that goes before its own replacement is not among them,
     but what goes with it is; a resource `deleted_with` one of these leaves the state without a call."""
@@ -50,7 +54,7 @@ class Run:
     @property
     def stopped(self) -> bool:
         """Tell whether nothing new may start."""
-        return bool(self.failures) or self.cancel.is_set()
+        return (bool(self.failures) and not self.tolerant) or self.cancel.is_set()
 
     def learn(self, *maps: Props) -> None:
         """Remember secret values, to keep them out of texts."""
@@ -92,13 +96,18 @@ class Run:
         self.steps.append(step)
         self.display.finished(step)
 
-    def perform(self, op: str, resource: Resource, verb: str, work: Callable[[], Result | None]) -> Result | None:
-        """Carry out one verb under its pending operation; a failed create stays pending: it may have left something."""
+    def perform(
+        self, op: str, resource: Resource, verb: str, work: Callable[[], Result | None], news: Resource | None = None
+    ) -> Result | None:
+        """Carry out one verb under its pending operation; a failed create stays pending: it may have left something.
+
+        `news`: what an update makes of the resource.
+        """
         with self.state.edit():
             self.state.begin(verb, resource)
         self.display.started(op, resource.urn)
         try:
-            result = work()
+            result = self._persist(resource, verb, work, news or resource)
         except Exception as error:
             failed = verb == "create" and not self.cancel.is_set()
             with self.state.edit():
@@ -109,6 +118,20 @@ class Run:
         if result is not None:
             self.learn(self.secretly(resource, result.outputs))
         return result
+
+    def _persist(
+        self, resource: Resource, verb: str, work: Callable[[], Result | None], news: Resource
+    ) -> Result | None:
+        """Try until it is done, or the program's error hooks give up on it."""
+        errors: list[str] = []
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                errors.insert(0, self.redact(str(error)))
+                if not self.hooks.again(verb, resource, news, errors, lambda: self.stopped):
+                    raise
+                self.display.notice(f"{resource.urn}: retrying {verb} due to an error hook: {errors[0]}")
 
     def secretly(self, resource: Resource, outputs: Props, extra: Iterable[str] = ()) -> Props:
         """Mark outputs: secret are secret inputs, what the program lists, and what was secret before."""

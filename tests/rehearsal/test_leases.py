@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra import blazar, lease
+from infra import blazar, lease, login
 from infra.lease import LeaseProvider
 from rehearsal.cloud import Cloud, plan
 from rehearsal.environment import EnvironmentFile
@@ -55,7 +55,7 @@ def test_a_create_that_happened_before_is_taken_up_and_not_repeated(cloud: Cloud
     again = make(PROPS)
     assert again.id == first.id
     assert leases(cloud) == {"leasehold-test": "ACTIVE"}
-    assert blazar.connect(None, "KVM@TACC").compute.get_flavor(first.outs["flavor_id"]).vcpus == 1
+    assert login.connect(None, "KVM@TACC").compute.get_flavor(first.outs["flavor_id"]).vcpus == 1
 
 
 def test_a_new_length_moves_the_end_in_place() -> None:

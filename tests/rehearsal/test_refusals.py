@@ -12,6 +12,7 @@ import yaml
 import config
 from infra import blazar, preflight, rules
 from infra.lease import LeaseProvider
+from infra.login import access, connect
 from rehearsal.cloud import Cloud, plan
 from rehearsal.environment import EnvironmentFile
 from rehearsal.paths import PROJECT, Root
@@ -43,8 +44,8 @@ def _shipped_site(cloud: Cloud) -> None:
 def login(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Login]:
     """Log in with another application credential than the rehearsal's own."""
     entry = yaml.safe_load(Path(cloud.environment()["OS_CLIENT_CONFIG_FILE"]).read_text())["clouds"]["rehearsal"]
-    connection = blazar.connect("rehearsal", "KVM@TACC")
-    user = blazar.access(connection).user_id
+    connection = connect("rehearsal", "KVM@TACC")
+    user = access(connection).user_id
     made = []
 
     def use(**options: Any) -> None:
@@ -121,7 +122,7 @@ def test_a_restricted_credential_is_refused(login: Login) -> None:
 
 def test_every_shortfall_is_named_within_five_seconds(cloud: Cloud) -> None:
     """Before the first create, and with what is missing."""
-    admin, project = cloud.admin(), blazar.access(blazar.connect("rehearsal", "KVM@TACC")).project_id
+    admin, project = cloud.admin(), access(connect("rehearsal", "KVM@TACC")).project_id
     compute, volume, network = admin.compute, admin.block_storage, admin.network
     old = {
         "compute": compute.get(f"/os-quota-sets/{project}").json()["quota_set"],

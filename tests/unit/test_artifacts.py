@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 import versions
-from rehearsal import cli
+from rehearsal import arguments
 from rehearsal.cloud import CloudError
 from rehearsal.environment import EnvironmentFile, Unreadable
 from rehearsal.kubernetes import artifacts, build, charts, debs, images, mirror, pack, programs, server, tars
@@ -279,13 +279,13 @@ def test_the_pulumi_cli_gets_a_copy_with_the_configuration_beside_the_file(tmp_p
 
 def test_configuration_of_one_run_is_given_as_pulumi_does() -> None:
     """`leasehold:restore=latest` is not written into the file; a key without namespace is the project's."""
-    found = cli.key_values(["leasehold:restore=latest", "restore=a=b"])
+    found = arguments.key_values(["leasehold:restore=latest", "restore=a=b"])
     assert found == {"leasehold:restore": "a=b"}
-    assert cli.parser().parse_args(["rehearse", "--config", "leasehold:restore=latest"]).config == [
+    assert arguments.parser().parse_args(["rehearse", "--config", "leasehold:restore=latest"]).config == [
         "leasehold:restore=latest"
     ]
     with pytest.raises(Unreadable, match="KEY=VALUE"):
-        cli.key_values(["restore"])
+        arguments.key_values(["restore"])
 
 
 def test_a_cluster_that_exists_needs_no_cloud(tmp_path: Path) -> None:

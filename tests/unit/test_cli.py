@@ -5,10 +5,12 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rehearsal import cli
+from infra import recovery
+from rehearsal import arguments, cli, recover
 from rehearsal.environment import EnvironmentFile, Unreadable
 from rehearsal.paths import Root
 from rehearsal.pulumi_cli import NoCli, PulumiCli
@@ -18,7 +20,7 @@ from tests.environments import as_file, dev, hosts
 def test_common_options_stand_before_or_after_the_command() -> None:
     """People type them where they think of them."""
     for words in (["--stack", "qa", "up"], ["up", "--stack", "qa"]):
-        options = cli.parser().parse_args(words)
+        options = arguments.parser().parse_args(words)
         assert (options.command, options.stack) == ("up", "qa")
 
 
@@ -120,3 +122,45 @@ def test_the_pulumi_cli_is_given_stack_file_and_a_backend_of_its_own(
     ]
     assert calls[-1][1]["PULUMI_BACKEND_URL"] == f"file://{tmp_path / 'root' / 'pulumi'}"
     assert calls[-1][1]["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(tmp_path / "root" / "passphrase")
+
+
+class Verbs:
+    """Stands in for the pulumi CLI: remembers its verbs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.words = Root(root), list[str]()
+
+    def run(self, *words: str) -> int:
+        self.words.append(" ".join(word for word in words if not word.startswith(("/", "--f"))))
+        return 0
+
+
+def test_recovery_by_the_pulumi_cli_imports_what_the_marks_tell_before_it_deploys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verbs of docs/recovery.md, in that order."""
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(as_file(dev()))
+    (tmp_path / "pulumi").mkdir()
+
+    def found(words: list[str]) -> int:
+        Path(words[words.index("--import-file") + 1]).write_text('{"resources": [{}]}')
+        return 0
+
+    monkeypatch.setattr(recovery, "main", found)
+    verbs: Any = Verbs(tmp_path)
+    assert recover.by_cli(verbs, EnvironmentFile.read(file), "x") == 0
+    assert [words.partition(" --")[0] for words in verbs.words] == ["cancel", "refresh", "stack export", "import", "up"]
+
+
+def test_a_lock_of_a_living_process_is_not_cancelled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pulumi cancel` would remove it, whoever holds it."""
+    lock = tmp_path / "pulumi" / ".pulumi" / "locks" / "organization" / "leasehold" / "x" / "1.json"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(json.dumps({"pid": os.getpid(), "hostname": os.uname().nodename}))
+    verbs: Any = Verbs(tmp_path)
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(as_file(dev()))
+    assert recover.by_cli(verbs, EnvironmentFile.read(file), "x") == 1
+    assert verbs.words == []
+    assert f"process {os.getpid()} works on the stack" in capsys.readouterr().err

@@ -1,11 +1,14 @@
 """What the engine decides for each resource, as Pulumi documents it."""
 
+import builtins
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rehearsal.engine import BadInput
-from rehearsal.protocol import Call, Diff, Props, Result, Unfinished, Untouched
+from rehearsal.protocol import Call, Diff, Props, ProviderError, Result, Unfinished, Untouched
 from tests.unit.test_engine_toys import SALT, Toys, World, ops, step, urn
 
 
@@ -373,3 +376,91 @@ def test_a_component_becoming_empty_is_deleted_after_its_children(world: World) 
     """Components have no verbs, yet they are steps."""
     world.up('g = Group("g")\nToy("x", O(parent=g))\n')
     assert [s.name for s in world.up("").steps if s.op == "delete"] == ["x", "g"]
+
+
+HOOKED = """
+def again(args):
+    log.append((args.failed_operation, args.name, len(args.errors), (args.new_inputs or {}).get("size")))
+    return len(args.errors) < 3
+
+import builtins
+log = builtins.__dict__.setdefault("hook_log", [])
+hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook("again", again)])
+"""
+
+
+@pytest.fixture
+def hook_log() -> Iterator[list[Any]]:
+    """What the program's hook was asked."""
+    log: list[Any] = []
+    builtins.__dict__["hook_log"] = log
+    yield log
+    del builtins.__dict__["hook_log"]
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_failed_operation_is_tried_again_as_often_as_its_error_hook_says(
+    world: World, hook_log: list[Any], failures: int
+) -> None:
+    """The hook hears every error, the newest first, over the SDK's own callback server."""
+    left = {"create": failures, "update": failures}
+
+    def fail(verb: str) -> None:
+        if left[verb]:
+            left[verb] -= 1
+            raise ProviderError(f"broken {left[verb]}")
+
+    make, change = world.toys.create, world.toys.update
+
+    def create(call: Call, news: Props) -> Result:
+        fail("create")
+        return make(call, news)
+
+    def update(call: Call, olds: Result, news: Props) -> Result:
+        fail("update")
+        return change(call, olds, news)
+
+    world.toys.create, world.toys.update = create, update  # type: ignore[method-assign]
+    text = HOOKED + 'Toy("a", O(hooks=hooks), size=1)'
+    done = world.up(text)
+    assert [entry[:3] for entry in hook_log] == [("create", "a", n) for n in range(1, failures + 1)]
+    assert bool(done.failures) == (failures == 3)
+    hook_log.clear()
+    left["create"] = 0
+    world.up(text)
+    assert hook_log == []
+    changed = world.up(text.replace("size=1", "size=2"))
+    assert [entry[:3] for entry in hook_log] == [("update", "a", n) for n in range(1, failures + 1)]
+    assert bool(changed.failures) == (failures == 3)
+
+
+def test_a_destroy_goes_on_with_what_does_not_depend_on_a_failure(world: World) -> None:
+    """What can be removed is removed; the rest stays in the state, with its reason."""
+    world.up('a = Toy("a")\nToy("b", of=a.out)\nc = Toy("c", size=1)\nToy("d", of=c.out)')
+    delete = world.toys.delete
+
+    def stuck(call: Call, olds: Result) -> None:
+        if call.urn == urn("b"):
+            raise ProviderError("in use")
+        delete(call, olds)
+
+    world.toys.delete = stuck  # type: ignore[method-assign]
+    summary = world.engine().destroy()
+    assert [(failure.urn, failure.cause) for failure in summary.failures] == [(urn("b"), "in use")]
+    assert world.names() == ["a", "b"]
+    world.toys.delete = delete  # type: ignore[method-assign]
+    assert not world.engine().destroy().failures
+    assert world.names() == []
+
+
+def test_adopting_takes_up_by_its_mark_what_the_state_does_not_know(world: World) -> None:
+    """The state is lost or an older copy: nothing is made twice, and what differs is changed in place."""
+    world.up(CHAIN)
+    before = dict(world.toys.objects)
+    world.path.unlink()
+    world.toys.log.clear()
+    done = world.program(CHAIN.replace("size=1", "size=2")).engine().up(adopt=True)
+    assert not done.failures
+    assert world.toys.log == ["update a"]
+    assert world.toys.objects.keys() == before.keys()
+    assert ops(world.up()) == {"a": "same", "b": "same"}

@@ -4,6 +4,7 @@ import base64
 import json
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -23,10 +24,12 @@ VOLUME = RESOURCES["openstack:blockstorage/volume:Volume"]
 class Answer:
     """What a service answers."""
 
-    def __init__(self, status: int, body: Any = None, reason: str = "") -> None:
+    def __init__(
+        self, status: int, body: Any = None, reason: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         self.status_code, self.reason = status, reason
         self.content = b"" if body is None else json.dumps(body).encode()
-        self.headers = {"x-openstack-request-id": "req-1"}
+        self.headers = {"x-openstack-request-id": "req-1", **(headers or {})}
 
     def json(self) -> Any:
         return json.loads(self.content)
@@ -63,7 +66,6 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     made = Cloud()
     monkeypatch.setattr(connection, "connect", lambda _: made)
     monkeypatch.setattr(base, "region_of", lambda provider: provider.get("region", "R"))
-    monkeypatch.setattr(connection, "jitter", lambda _: 0.001)
     monkeypatch.setattr(clock, "jitter", lambda _: 0.001)
     return made
 
@@ -125,21 +127,38 @@ def test_in_use_is_waited_for(cloud: Cloud) -> None:
         NET.delete(call(0.05), Result("n1", NEWS, NEWS))
 
 
-@pytest.mark.parametrize("passing", [Answer(503), Answer(429), Answer(500), ksa.ConnectFailure("reset")])
-def test_reading_is_repeated(cloud: Cloud, passing: Any) -> None:
-    cloud.on("GET", "/networks/n1", passing, passing, {"network": RAW})
-    assert NET.read(call(), Result("n1", NEWS, NEWS)) is not None
+RETRIES = {"maxRetries": 4}
 
 
 @pytest.mark.parametrize(
     ("failure", "times"),
-    [(Answer(503), 1), (ksa.ConnectFailure("reset"), 1), (Answer(429), 5), (ksa.ConnectFailure("refused"), 5)],
+    [
+        (ksa.ConnectFailure("reset"), 5),
+        (Answer(429, headers={"Retry-After": "0"}), 5),
+        (Answer(429), 1),
+        (Answer(503), 1),
+    ],
+)
+def test_reading_is_repeated_as_the_published_provider_does(cloud: Cloud, failure: Any, times: int) -> None:
+    """It repeats what got no answer, and a 429 that says when; the rest is the program's to repeat."""
+    cloud.on("GET", "/networks/n1", failure)
+    with pytest.raises(ProviderError):
+        NET.read(call(provider=RETRIES), Result("n1", NEWS, NEWS))
+    assert cloud.count("GET", "/networks/n1") == times
+    with pytest.raises(ProviderError):
+        NET.read(call(), Result("n1", NEWS, NEWS))
+    assert cloud.count("GET", "/networks/n1") == times + 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "times"),
+    [(Answer(503), 1), (ksa.ConnectFailure("reset"), 1), (ksa.ConnectFailure("refused"), 5)],
 )
 def test_creation_is_repeated_only_when_nothing_was_done(cloud: Cloud, failure: Any, times: int) -> None:
     """A POST that may have been carried out would make a second object."""
     cloud.on("POST", "/networks", failure)
     with pytest.raises(ProviderError, match="Network n: "):
-        NET.create(call(), NEWS)
+        NET.create(call(provider=RETRIES), NEWS)
     assert cloud.count("POST", "/networks") == times
 
 

@@ -1,4 +1,9 @@
-"""One connection per cloud and region, and requests that end: bounded retries, errors without secrets."""
+"""One connection per cloud and region, and requests that end: bounded retries, errors without secrets.
+
+What is repeated is what the published provider repeats, which is little (gophercloud/utils, client.RoundTripper and
+RetryBackoffFunc, with `max_retries`): a request without an answer, unless its body has been sent, and a 429 that says
+when to come back. Everything else is the program's to decide, by error hooks.
+"""
 
 import os
 import re
@@ -13,9 +18,9 @@ from openstack import exceptions as sdk
 from openstack.connection import Connection
 
 from rehearsal.protocol import Call, ProviderError
-from rehearsal.providers.clock import Clock, jitter
+from rehearsal.providers.clock import Clock
 
-ATTEMPTS = 5
+LONGEST_RETRY_AFTER = 60.0
 REQUEST_TIMEOUT = 60.0
 POOL = 64
 MESSAGE_LIMIT = 600
@@ -23,21 +28,24 @@ TOO_MANY = 429
 NOT_FOUND = 404
 CONFLICT = 409
 BAD_REQUEST = 400
-PASSING = frozenset({500, 502, 503, 504})
 # Nova writes the refused value into its message: user data may hold keys and passwords.
 SENSITIVE = re.compile(r"user_?data|personality|admin_?pass|injected_files", re.IGNORECASE)
 
 _lock = threading.Lock()
 _connections: dict[tuple[str | None, ...], Connection] = {}
+_refused: dict[tuple[str | None, ...], str] = {}
+"""Logins that failed are not tried again by the same process, as the published provider does: accounts get locked."""
 
 
 class ApiError(ProviderError):
     """A service refused, with its own message."""
 
-    def __init__(self, text: str, status: int = 0) -> None:
+    def __init__(self, text: str, status: int = 0, retry_after: str = "") -> None:
         """`status` is the HTTP status, 0 when there was no answer."""
         super().__init__(text)
         self.status = status
+        self.retry_after = float(retry_after) if retry_after.isdigit() else None
+        """Seconds; None where the service does not say."""
 
 
 def connect(provider: Mapping[str, Any]) -> Connection:
@@ -47,6 +55,8 @@ def connect(provider: Mapping[str, Any]) -> Connection:
     environment = [os.environ.get(name) for name in ("OS_CLIENT_CONFIG_FILE", "OS_CLOUD", "OS_REGION_NAME")]
     key = (cloud, region, *environment)
     with _lock:
+        if key in _refused:
+            raise ProviderError(_refused[key])
         if key not in _connections:
             where = f"cloud {cloud or os.environ.get('OS_CLOUD') or 'of the OS_* variables'}"
             options = {"region_name": region} if region else {}
@@ -57,7 +67,8 @@ def connect(provider: Mapping[str, Any]) -> Connection:
                     connection.session.mount(scheme, TCPKeepAliveAdapter(pool_maxsize=POOL))
                 connection.authorize()
             except (sdk.SDKException, ksa.ClientException) as error:
-                raise ProviderError(f"{where}: {_short(str(error))}; check clouds.yaml and the credential") from None
+                _refused[key] = f"{where}: {_short(str(error))}; check clouds.yaml and the credential"
+                raise ProviderError(_refused[key]) from None
             _connections[key] = connection
         return _connections[key]
 
@@ -132,23 +143,19 @@ class Api:
         params: Mapping[str, Any] | None = None,
         microversion: str | None = None,
     ) -> Any:
-        """Send; repeat what is safe to repeat.
-
-        A POST whose fate is not known is not sent twice: the next run finds by its mark what it may have made.
-        """
-        error: ApiError | None = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self.clock.pause(jitter(min(0.5 * 2**attempt, 5.0)), f"repeating a request ({error})")
+        """Send, and repeat as the published provider does, `maxRetries` times."""
+        retries = int(self._call.provider.get("maxRetries") or 0)
+        while True:
             self.clock.check("asking the cloud")
             response, error = self._send(method, path, body, params, microversion or self._microversion)
             if error is None:
                 return response.json() if response.content else {}
-            passing = not error.status or error.status in PASSING
-            unsent = error.status == TOO_MANY or (not error.status and "refused" in str(error))
-            if not unsent and (method == "POST" or not passing):
+            unanswered = not error.status and (body is None or "refused" in str(error))
+            wait = 0.0 if unanswered else error.retry_after if error.status == TOO_MANY else None
+            if wait is None or not retries:
                 raise error
-        raise error or ApiError(f"{self.clock.label}: no answer")
+            retries -= 1
+            self.clock.pause(min(wait, LONGEST_RETRY_AFTER), f"repeating a request ({error})")
 
     def _send(
         self, method: str, path: str, body: Any, params: Any, microversion: str | None
@@ -174,7 +181,8 @@ class Api:
             return response, None
         request_id = response.headers.get("x-openstack-request-id") or response.headers.get("x-compute-request-id")
         details = f"HTTP {response.status_code}" + (f", request {request_id}" if request_id else "")
-        return response, ApiError(f"{self.clock.label}: {message(response)} ({details})", response.status_code)
+        text = f"{self.clock.label}: {message(response)} ({details})"
+        return response, ApiError(text, response.status_code, response.headers.get("Retry-After") or "")
 
 
 def message(response: Any) -> str:

@@ -1,0 +1,145 @@
+"""An operation of the engine that failed is tried again, where that can help and cannot do anything twice.
+
+The OpenStack provider repeats little (see RETRIES in infra): a service that answers 503 once fails a whole run. The
+engine asks here before it gives up on a resource. Updates and deletions may always be repeated. A create may have
+happened although its answer was lost: what carries its mark, and is no older than this run, is removed first; if
+something older carries it, nothing is touched, and `recover` is what takes that up (docs/recovery.md).
+"""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pulumi
+from keystoneauth1.exceptions import ClientException
+from openstack.connection import Connection
+from openstack.exceptions import SDKException, raise_from_response
+
+from infra import login, marked
+
+TIMES = 5
+"""How often an operation is repeated."""
+LONGEST_PAUSE = 15.0
+SLACK = timedelta(seconds=2)
+"""Services tell times in whole seconds."""
+STATUS = re.compile(r"\b(?:HTTP|got) (\d{3})\b")
+"""In errors of the published provider (`but got 503 instead`) and of the rehearsal's (`HTTP 503`)."""
+PASSING = login.PASSING | {login.CONFLICT}
+UNANSWERED = re.compile(
+    r"connection (?:refused|reset|aborted)|broken pipe|\bEOF\b|i/o timeout|TLS handshake timeout|awaiting headers"
+    r"|ContentLength=\d+ with Body length 0|Unable to establish connection|Request to \S+ timed out|RemoteDisconnected",
+    re.IGNORECASE,
+)
+"""What Go's and Python's libraries say of a connection. `ContentLength` is the provider's own attempt to send a body
+again that it has sent already."""
+NEVER = re.compile(r"quota|exceeded", re.IGNORECASE)
+"""Neutron answers 409 to a request beyond the quota as well."""
+INTERFACE = "openstack:networking/routerInterface:RouterInterface"
+ATTACHMENT = "openstack:compute/volumeAttach:VolumeAttach"
+
+
+def may_pass(error: str) -> bool:
+    """Whether the same request may succeed a moment later."""
+    if NEVER.search(error):
+        return False
+    found = STATUS.findall(error)
+    return any(int(status) in PASSING for status in found) if found else bool(UNANSWERED.search(error))
+
+
+def pause(failures: int) -> float:
+    """Seconds before the next attempt: doubling, spread so that many resources do not come back at once."""
+    return min(2.0 ** (failures - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311  no secret depends on it
+
+
+class Retries:
+    """The retries of one site; `hooks` goes into the options of its resources."""
+
+    hooks: pulumi.ResourceHookBinding
+
+    def __init__(self, site: str, cloud: str | None, region: str) -> None:
+        """Made when the run begins: what is older than this object is not of this run."""
+        self._cloud, self._region, self._begun = cloud, region, time.monotonic()
+        # A pool of its own: the engine waits for the answer in threads of the loop's.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="retries")
+        self.hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"{site}-retries", self._again)])
+
+    async def _again(self, args: pulumi.ErrorHookArgs) -> bool:
+        """Answer the engine, which has told every error so far, the newest first."""
+        failures = len(args.errors)
+        if failures > TIMES or not may_pass(args.errors[0]):
+            return False
+        await asyncio.sleep(pause(failures))
+        if args.failed_operation != "create":
+            return True
+        look = partial(self._free, args.urn, dict(args.new_inputs or {}))
+        reason = await asyncio.get_running_loop().run_in_executor(self._threads, look)
+        if reason:
+            pulumi.log.warn(f"{args.urn}: not tried again: {reason}")
+        return reason is None
+
+    def _free(self, urn: str, inputs: Mapping[str, Any]) -> str | None:
+        """Clear the way for a create; the reason, where it must not be repeated."""
+        since = timedelta(seconds=time.monotonic() - self._begun) + SLACK
+        try:
+            connection = login.connect(self._cloud, self._region)
+            type_ = marked.type_of(urn)
+            if type_ in LOOSE:
+                return LOOSE[type_](connection, inputs, since)
+            found = marked.of_resource(connection, urn)
+            for one in found:
+                if one.age > since:
+                    return f"{one.name} ({one.id}) has its mark and is older than this run; run recover"
+            for one in found:
+                marked.remove(connection, one)
+        except (ClientException, SDKException, marked.StillThere) as error:
+            return f"it is not known whether it was made: {error}"
+        return None
+
+
+def _interface(connection: Connection, inputs: Mapping[str, Any], since: timedelta) -> str | None:
+    """Take off a router's port on the subnet: a second request for it is refused."""
+    network: Any = connection.network
+    router, subnet = inputs["routerId"], inputs["subnetId"]
+    answer = network.get("/ports", params={"device_id": router})
+    raise_from_response(answer)
+    for port in answer.json()["ports"]:
+        if any(fixed["subnet_id"] == subnet for fixed in port["fixed_ips"]):
+            if marked.age(answer, port.get("created_at")) > since:
+                return f"the router {router} has an interface on {subnet} that is older than this run; run recover"
+            network.put(f"/routers/{router}/remove_router_interface", json={"port_id": port["id"]})
+    return None
+
+
+def _attachment(connection: Connection, inputs: Mapping[str, Any], since: timedelta) -> str | None:
+    """Detach what this run attached: a second request for it is refused."""
+    compute: Any = connection.compute
+    storage: Any = connection.block_storage
+    server, volume = inputs["instanceId"], inputs["volumeId"]
+    answer = storage.get(f"/volumes/{volume}")
+    raise_from_response(answer)
+    held = [a for a in answer.json()["volume"].get("attachments", []) if a["server_id"] == server]
+    if any(marked.age(answer, a.get("attached_at")) > since for a in held):
+        return f"volume {volume} has been attached for longer than this run lasts; run recover"
+    path = f"/servers/{server}/os-volume_attachments/{volume}"
+
+    def detached() -> str | None:
+        compute.delete(path)
+        now = storage.get(f"/volumes/{volume}")
+        raise_from_response(now)
+        status = now.json()["volume"]["status"]
+        gone = compute.get(path).status_code == marked.NOT_FOUND
+        return None if gone and status in {"available", "error"} else f"it is {status}"
+
+    marked.until(f"the attachment of volume {volume}", detached)
+    return None
+
+
+LOOSE = {INTERFACE: _interface, ATTACHMENT: _attachment}
+"""Ties between two objects: they carry no mark, and are known by their ends. A floating IP's association is an
+update of the address, which may be repeated."""

@@ -1,0 +1,219 @@
+"""A proxy in front of the rehearsal's OpenStack services that answers with faults, by rule, and records every call.
+
+A program reaches it as it reaches any cloud, by `auth_url` in clouds.yaml: the proxy stands in front of Keystone,
+and rewrites the addresses of the service catalogue and of every other answer to its own.
+"""
+
+import os
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import yaml
+
+HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "accept-encoding"})
+"""Headers that belong to one connection; and compression, which would hide the addresses in a body."""
+ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
+UPSTREAM_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is answered instead of, or on the way of, the truth."""
+
+    name: str
+    status: int = 0
+    """Answered without asking the service; 0: none."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    message: str = "made by the fault proxy"
+    reached: bool = False
+    """Whether the service carries the request out before the connection is reset."""
+    reset: bool = False
+    stall: float = 0.0
+    """Seconds for which the service's answer is held back."""
+    drip: float = 0.0
+    """Seconds over which the body is sent, byte by byte at first."""
+
+
+def faults(stall: float = 60.0, drip: float = 10.0) -> dict[str, Fault]:
+    """Every fault, by name; tests scale the seconds down."""
+    found = [
+        Fault("408", 408),
+        Fault("409", 409),
+        Fault("409 in use", 409, message="the object is in use"),
+        Fault("429", 429),
+        Fault("429 Retry-After", 429, {"Retry-After": "1"}),
+        Fault("500", 500),
+        Fault("502", 502),
+        Fault("503", 503),
+        Fault("504", 504),
+        Fault("reset before", reset=True),
+        Fault("reset after", reset=True, reached=True),
+        Fault("stall", stall=stall),
+        Fault("slow body", drip=drip),
+    ]
+    return {fault.name: fault for fault in found}
+
+
+@dataclass
+class Rule:
+    """A fault for one kind of call: from the `nth` one on (the first is 1), so many `times`."""
+
+    call: str
+    """As `Proxy.calls` names it: `POST neutron /v2.0/ports`."""
+    fault: Fault
+    nth: int = 1
+    times: int = 1
+    seen: int = 0
+    struck: int = 0
+
+    def strikes(self, call: str) -> bool:
+        """Count a call, and say whether it is to fail."""
+        if call != self.call:
+            return False
+        self.seen += 1
+        hit = self.nth <= self.seen < self.nth + self.times
+        self.struck += hit
+        return hit
+
+
+def kind(method: str, service: str, path: str) -> str:
+    """Name a call by method, service and path; ids are replaced, and what a query asks for is left out."""
+    return f"{method} {service} {ID.sub('{id}', path.partition('?')[0])}"
+
+
+class Proxy:
+    """Listens on a free port of 127.0.0.1; every service has a path of its own below it."""
+
+    def __init__(self, ports: Mapping[str, int]) -> None:
+        """Stand before services that listen on these ports of 127.0.0.1."""
+        self.ports = dict(ports)
+        self.rules: list[Rule] = []
+        self.calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @contextmanager
+    def serving(self) -> Iterator["Proxy"]:
+        """Answer until the end of the block."""
+        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+    def begin(self, *rules: Rule) -> None:
+        """Forget what was recorded, and follow these rules from now on."""
+        with self._lock:
+            self.rules, self.calls = list(rules), Counter()
+
+    def fault(self, call: str) -> Fault | None:
+        """Record a call; the fault that it meets, if any."""
+        with self._lock:
+            self.calls[call] += 1
+            hits = [rule.fault for rule in self.rules if rule.strikes(call)]
+        return hits[0] if hits else None
+
+    def rewrite(self, body: bytes) -> bytes:
+        """Lead the addresses in an answer through the proxy."""
+        for service, port in self.ports.items():
+            body = body.replace(f"http://127.0.0.1:{port}".encode(), f"{self.url}/{service}".encode())
+        return body
+
+    def clouds_yaml(self, original: Path, copy: Path) -> Path:
+        """Write a copy of a clouds.yaml that leads through the proxy."""
+        copy.touch(mode=0o600)
+        text = self.rewrite(original.read_bytes())
+        yaml.safe_load(text)
+        copy.write_bytes(text)
+        return copy
+
+
+def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        log_message: ClassVar[Callable[..., None]] = lambda *_: None
+
+        def handle_one_request(self) -> None:
+            try:
+                super().handle_one_request()
+            except OSError:  # the client gave up
+                self.close_connection = True
+
+        def _do(self) -> None:
+            service, _, path = self.path.lstrip("/").partition("/")
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if service not in proxy.ports:
+                self._answer(404, {}, b"no such service")
+                return
+            fault = proxy.fault(kind(self.command, service, f"/{path}"))
+            if fault is None:
+                self._answer(*self._forward(service, path, body))
+            else:
+                self._fail(fault, service, path, body)
+
+        def _fail(self, fault: Fault, service: str, path: str, body: bytes) -> None:
+            if fault.status:
+                text = f'{{"error": {{"code": {fault.status}, "message": "{fault.message}"}}}}'.encode()
+                self._answer(fault.status, {"Content-Type": "application/json", **fault.headers}, text)
+                return
+            if fault.reset:
+                if fault.reached:
+                    self._forward(service, path, body)
+                # Lingering for no time makes the kernel send a reset; the server itself would end in order first.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                os.close(self.connection.detach())
+                self.close_connection = True
+                return
+            answer = self._forward(service, path, body)
+            time.sleep(fault.stall)
+            self._answer(*answer, drip=fault.drip)
+
+        def _forward(self, service: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+            headers = {key: value for key, value in self.headers.items() if key.lower() not in HOP}
+            upstream = HTTPConnection("127.0.0.1", proxy.ports[service], timeout=UPSTREAM_SECONDS)
+            try:
+                upstream.request(self.command, f"/{path}", body or None, headers)
+                answer = upstream.getresponse()
+                text = proxy.rewrite(answer.read())
+                kept = {key: value for key, value in answer.getheaders() if key.lower() not in HOP}
+                found = {key: proxy.rewrite(value.encode()).decode() for key, value in kept.items()}
+                return answer.status, found, text
+            except (OSError, HTTPException) as error:
+                return 502, {}, str(error).encode()
+            finally:
+                upstream.close()
+
+        def _answer(self, status: int, headers: Mapping[str, str], body: bytes, drip: float = 0.0) -> None:
+            self.send_response_only(status)
+            for key, value in headers.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "HEAD" or status == 204:
+                return
+            if drip:
+                for byte in range(min(len(body), 10)):
+                    self.wfile.write(body[byte : byte + 1])
+                    time.sleep(drip / 10)
+                body = body[10:]
+            self.wfile.write(body)
+
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler._do)
+    return Handler

@@ -1,0 +1,165 @@
+"""One small stack behind the fault proxy: cells of the matrix, and what became of them."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rehearsal import recover
+from rehearsal.cli import PROVIDERS, isolate, passphrase
+from rehearsal.cloud import Cloud
+from rehearsal.cloud import state as states
+from rehearsal.cloud.state import SERVICES
+from rehearsal.engine import Engine, Silent, Summary
+from rehearsal.paths import PROJECT, Root
+from rehearsal.providers import INVOKES
+from tests.environments import as_file
+from tests.rehearsal.fault_proxy import Fault, Proxy, Rule
+from tests.rehearsal.stack import small
+
+BOUND = 900.0
+"""Seconds in which any run ends, whatever happens: well above five boots of a machine."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A fault at the first call of one kind."""
+
+    fault: Fault
+    call: str
+
+
+@dataclass
+class Faulty:
+    """The stack; every run logs in anew through the proxy, in process, so that cells cost no start of a command."""
+
+    root: Root
+    cloud: Cloud
+    proxy: Proxy
+    file: Path
+    runs: int = 0
+
+    def engine(self) -> Engine:
+        """As a new command would make it: another clouds.yaml is another connection."""
+        self.runs += 1
+        copy = self.file.with_name(f"clouds-{self.runs}.yaml")
+        path = self.proxy.clouds_yaml(self.cloud.clouds_yaml, copy)
+        isolate({**self.cloud.environment(), "OS_CLIENT_CONFIG_FILE": str(path)})
+        known = passphrase(self.root)
+        return Engine(self.root, "faulty", self.file, PROJECT, PROVIDERS, INVOKES, known, Silent())
+
+    def run(self, command: str, cells: Sequence[Cell] = ()) -> tuple[Summary | str, list[Cell]]:
+        """Run `up` or `destroy` with faults; how it ended, and the cells whose call was made."""
+        rules = [Rule(cell.call, cell.fault) for cell in cells]
+        engine = self.engine()
+        self.proxy.begin(*rules)
+        begin = time.monotonic()
+        try:
+            outcome: Summary | str
+            if command == "destroy":
+                engine.unprotect()
+                outcome = recover.destroy(engine, lambda _: None)
+            else:
+                outcome = engine.up()
+        except Exception as error:  # what the program raised, as the command line would print it
+            outcome = engine.redact(f"{type(error).__name__}: {error}")
+        finally:
+            self.proxy.begin()
+        assert time.monotonic() - begin < BOUND
+        return outcome, [cell for cell, rule in zip(cells, rules, strict=True) if rule.struck]
+
+    def calls(self, command: str) -> list[str]:
+        """Every distinct call of an undisturbed run."""
+        engine = self.engine()
+        self.proxy.begin()
+        if command == "destroy":
+            engine.unprotect()
+        summary = getattr(engine, command)()
+        assert not summary.failures, summary.failures
+        return sorted(self.proxy.calls)
+
+    def forget(self) -> None:
+        """An empty cloud, and no state."""
+        (self.root.stacks / "faulty.json").unlink(missing_ok=True)
+        self.cloud.reset()
+
+
+@contextmanager
+def faulty(root: Root, cloud: Cloud, folder: Path) -> Iterator[Faulty]:
+    """Make the stack, empty, and leave nothing of it."""
+    state = states.load(root.cloud / "state.json")
+    assert state is not None
+    file = folder / "Pulumi.faulty.yaml"
+    file.write_text(as_file(small()))
+    with Proxy({name: state.port(name) for name in SERVICES}).serving() as proxy:
+        stack = Faulty(root, cloud, proxy, file)
+        stack.forget()
+        try:
+            yield stack
+        finally:
+            stack.forget()
+            isolate(cloud.environment())
+
+
+def whole(outcome: Summary | str) -> bool:
+    """Whether a run ended well."""
+    return not isinstance(outcome, str) and not outcome.failures
+
+
+def causes(outcome: Summary | str) -> list[str]:
+    """What a run that failed says."""
+    return [outcome] if isinstance(outcome, str) else [failure.cause for failure in outcome.failures]
+
+
+def marks(cloud: Cloud) -> Counter[str]:
+    """How often each resource exists in the cloud, by its mark; nothing else may exist."""
+    found: Counter[str] = Counter()
+    for kind, objects in cloud.inventory().items():
+        for thing in objects:
+            mark: Any = thing.get("description")
+            if kind in ("servers", "volumes"):
+                mark = thing["metadata"].get("leasehold-urn")
+            if kind == "leases":
+                mark = thing["name"]
+            if kind == "security_group_rules":  # the inventory leaves their marks out: they go with their groups
+                continue
+            found[str(mark)] += 1
+    return found
+
+
+@dataclass
+class Matrix:
+    """What became of cells, by fault."""
+
+    healed: Counter[str] = field(default_factory=Counter)
+    failed: dict[Cell, list[str]] = field(default_factory=dict)
+    unmet: list[Cell] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def share(self) -> float:
+        """Of the cells whose call was made, those that healed inside one run."""
+        healed = sum(self.healed.values())
+        return healed / max(healed + len(self.failed), 1)
+
+    def table(self) -> str:
+        """For people: healed and failed by fault."""
+        failed = Counter(cell.fault.name for cell in self.failed)
+        names = sorted({*self.healed, *failed})
+        lines = [f"{'fault':18} {'healed':>6} {'failed':>6}"]
+        lines += [f"{name:18} {self.healed[name]:6} {failed[name]:6}" for name in names]
+        lines += [f"{100 * self.share:.2f} % of {sum(self.healed.values()) + len(self.failed)} healed in one run"]
+        lines += [f"  {cell.fault.name} at {cell.call}: {text[0]}" for cell, text in self.failed.items()]
+        return "\n".join(lines)
+
+
+def dealt(cells: Iterable[Cell], hands: int) -> list[list[Cell]]:
+    """Cells in so many hands, like cards: calls of one resource, which follow each other, meet different hands."""
+    found: list[list[Cell]] = [[] for _ in range(hands)]
+    for number, cell in enumerate(cells):
+        found[number % hands].append(cell)
+    return [hand for hand in found if hand]
