@@ -25,7 +25,8 @@ from apps.delivery.steps.errors import StepError
 from apps.git.scripts import serve
 from cluster import kubeconfig
 from mlops.monitoring.scripts import log_analysis
-from rehearsal import arguments, protocol
+from rehearsal import protocol
+from rehearsal.arguments import key_values
 from rehearsal.engine import BadInput
 from rehearsal.engine.program import load_config
 from rehearsal.engine.run import seconds
@@ -159,7 +160,7 @@ PARSERS = {
     "time": Parser(field("infra.leases.gpu.end"), (), ("2026-01-31 02:00",)),
     "domain": Parser(field("platform.domain"), (), ("mlops.example.org",)),
     "chart mirror": Parser(field("charts.mirror"), (), ("oci://registry.example.org/charts", "/srv/charts")),
-    "words of --config": Parser(lambda text: arguments.key_values([text]), (Unreadable,), ("leasehold:restore=latest",)),
+    "words of --config": Parser(lambda text: key_values([text]), (Unreadable,), ("leasehold:restore=latest",)),
     "kubeconfig": Parser(kubeconfig.check, (), (graph.KUBECONFIG,)),
     "kubeconfig of a provider": Parser(
         api.parse, (protocol.ProviderError,), (graph.KUBECONFIG.replace("canary-key", "a2V5"),)
