@@ -5,6 +5,7 @@ from apps import ports
 from mlops.argo import events
 from mlops.argo.accounts import SPACE as WORKFLOWS
 from mlops.flows import WORLD, Flow, port_of
+from mlops.monitoring import PROMETHEUS_PORT
 from mlops.registry import spec as registry
 from mlops.spaces import Space
 
@@ -49,6 +50,8 @@ def flows(apps: config.Apps, mirror: str | None = None) -> tuple[Flow, ...]:
     ]
     if apps.webhook:
         found.append(Flow(INGRESS, EVENTS, (events.PORT,), "GitHub tells of new commits, signed"))
+    if apps.drift is not None:
+        found.append(Flow(WORKFLOWS, MONITORING, (PROMETHEUS_PORT,), "a step asks what production answered"))
     if source:
         found.append(Flow(WORKFLOWS, WORLD, (port_of(source),), "the model's source"))
     for name in apps.environments:

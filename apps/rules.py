@@ -26,6 +26,9 @@ def check(environment: Environment) -> Iterator[Problem]:
     yield from _names(apps, platform)
     yield from _numbers(apps)
     yield from _webhook(apps, platform)
+    if apps.drift is not None and not platform.monitoring.enabled:
+        rule = "apps.drift needs the predictions that Prometheus counts"
+        yield Problem("platform.monitoring.enabled", "false", rule, "turn it on, or leave apps.drift out")
 
 
 def _needs(platform: config.Platform) -> Iterator[Problem]:

@@ -6,14 +6,15 @@ from urllib.parse import urlsplit
 
 import config
 from apps import ports
-from apps.delivery import gate, manifests, measure
+from apps.delivery import drift, gate, manifests, measure
 from apps.delivery.releases import Policy
 from apps.delivery.repository import Login, Remote
-from apps.delivery.steps import Address, Mlflow, Settings, Waiting
+from apps.delivery.steps import Address, Drift, Mlflow, Settings, Waiting
 from apps.environments.spec import APPLICATION
 from apps.git import spec as git
 from mlops.mlflow import ADDRESS
 from mlops.mlflow.values import CLIENT
+from mlops.monitoring.stack import PROMETHEUS
 
 TOKENS = "/run/tokens"
 """Folder of the steps' passwords, each a file."""
@@ -68,6 +69,12 @@ def thresholds(wanted: config.Gate) -> gate.Settings:
     )
 
 
+def _drift(wanted: config.Drift | None) -> Drift | None:
+    if wanted is None:
+        return None
+    return Drift(PROMETHEUS, drift.Limits(wanted.index, wanted.predictions, wanted.hours))
+
+
 def _environment(name: str, target: config.Target) -> manifests.Environment:
     quantities = manifests.Quantities(target.cpu, target.memory)
     limits = manifests.Quantities(str(LIMIT_CPU), target.memory)
@@ -107,4 +114,5 @@ def of(apps: config.Apps, facts: Facts) -> Settings:
         source=source(apps.source),
         gate=thresholds(apps.gate),
         limits=measure.Limits(),
+        drift=_drift(apps.drift),
     )

@@ -4,7 +4,7 @@ Single-source rules: what exists elsewhere in the tree is derived, never repeate
 means, its unit and its default. A bad environment is refused in one pass that names all that is wrong.
 """
 
-from config.apps import Apps, Gate, Releases, Source, Target, Training
+from config.apps import Apps, Drift, Gate, Releases, Source, Target, Training
 from config.artifacts import Artifacts, Download
 from config.charts import Charts
 from config.cluster import (
@@ -77,6 +77,7 @@ __all__ = [
     "ClusterBase",
     "Component",
     "Download",
+    "Drift",
     "Edge",
     "Environment",
     "ExistingCluster",

@@ -56,6 +56,17 @@ class Gate(Model):
     accuracy_margin: float = Field(0.05, gt=0, lt=1, description="so much less accurate than production at most")
 
 
+class Drift(Model):
+    """When what production is asked has changed so much that the model is trained again."""
+
+    schedule: Cron = Field("30 3 * * *", description="when it is looked at: cron, UTC")
+    hours: int = Field(24, ge=1, le=720, description="of predictions that are looked at")
+    index: float = Field(
+        0.2, gt=0, le=10, description="population stability index of the predicted classes: drift from here on"
+    )
+    predictions: int = Field(500, ge=50, description="fewer say nothing")
+
+
 class Releases(Model):
     """How releases get into production."""
 
@@ -84,5 +95,6 @@ class Apps(Model):
     schedule: Cron | None = Field(
         "0 2 * * *", description="when the newest commit is trained again: cron, UTC; none: never by the clock"
     )
+    drift: Drift | None = Field(None, description="look for drift, and train again where there is; none: do not")
     git_storage_gb: int = Field(2, ge=1, le=1000, description="GB of the volume of the stack's own Git server")
     cache_gb: int = Field(10, ge=1, le=1000, description="GB that builds keep to be faster")

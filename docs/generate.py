@@ -65,6 +65,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("The model's repository", "apps.source", config.Source),
     ("Training", "apps.training", config.Training),
     ("The gate", "apps.gate", config.Gate),
+    ("Drift", "apps.drift", config.Drift),
     ("Releases", "apps.releases", config.Releases),
     ("An edge cluster", "edge", config.Edge),
     ("artifacts", "artifacts", config.Artifacts),

@@ -88,15 +88,21 @@ class Workflows(pulumi.ComponentResource):
         return known
 
     def _templates(self, wanted: pulumi.Output[Wanted]) -> None:
+        chosen, branch = self._args.config, self._args.config.source.branch
         made: dict[str, Callable[[Wanted], templates.Tree]] = {
-            **{name: templates.alone(name) for name in templates.STEPS},
+            **{name: templates.alone(name) for name in templates.STEPS if name != templates.DRIFT or chosen.drift},
             templates.PIPELINE: templates.pipeline,
+            **({templates.RETRAIN: templates.retrain} if chosen.drift else {}),
         }
         for name, build in made.items():
             self._object("WorkflowTemplate", name, wanted.apply(build))
-        chosen = self._args.config
         if chosen.schedule:
-            self._object("CronWorkflow", templates.NIGHTLY, templates.nightly(chosen.schedule, chosen.source.branch))
+            why = f"trained again by the clock: {chosen.schedule}"
+            nightly = templates.clock(templates.PIPELINE, chosen.schedule, branch, why)
+            self._object("CronWorkflow", templates.NIGHTLY, nightly)
+        if chosen.drift:
+            watch = templates.clock(templates.RETRAIN, chosen.drift.schedule, branch, templates.CHANGED)
+            self._object("CronWorkflow", templates.DRIFTING, watch)
 
     def _object(self, kind: str, name: str, spec: Any) -> None:
         CustomResource(

@@ -20,7 +20,9 @@ from apps.workflows.pods import AGAIN, MLFLOW, OUT, SOURCE, WORK, Images, call, 
 
 TRAIN, BUILD, DEPLOY, TEST = "train-model", "build-container-image", "deploy-container-image", "test-staging"
 PROMOTE, REVERT, FINISH, PIPELINE, NIGHTLY = "promote-model", "revert", "finish", "pipeline", "nightly"
-MAIN = "main"
+DRIFT, RETRAIN, DRIFTING = "check-drift", "retrain-on-drift", "drift"
+CHANGED = "what production is asked has changed"
+MAIN, END = "main", "end"
 REGISTRY_LOGIN = "registry-push"
 """Secret with the login of builds."""
 MEASURER = "measurer"
@@ -186,6 +188,20 @@ def finish(wanted: Wanted) -> Container:
     return _container(wanted, wanted.images.steps, lines, INPUTS[FINISH], retry_strategy=pods.retries(5))
 
 
+def check_drift(wanted: Wanted) -> Container:
+    """Whether production is asked about something else than the branch's samples."""
+    lines = (call("drift", f"--samples {SOURCE}/samples.jsonl --drifted {OUT}/drifted"),)
+    before = [_checkout(wanted, '--revision "$REVISION"')]
+    return _container(
+        wanted,
+        wanted.images.steps,
+        lines,
+        INPUTS[DRIFT],
+        init_containers=before,
+        outputs=[pods.left("drifted", "drifted")],
+    )
+
+
 STEPS: Mapping[str, Callable[[Wanted], Container]] = {
     TRAIN: train,
     BUILD: build,
@@ -194,6 +210,7 @@ STEPS: Mapping[str, Callable[[Wanted], Container]] = {
     PROMOTE: _decided("approve"),
     REVERT: _decided("revert"),
     FINISH: finish,
+    DRIFT: check_drift,
 }
 INPUTS: Mapping[str, tuple[str, ...]] = {
     TRAIN: ("revision",),
@@ -203,6 +220,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     PROMOTE: ("digest", "run", "who", "why"),
     REVERT: ("digest", "run", "who", "why"),
     FINISH: (),
+    DRIFT: ("revision",),
 }
 DEFAULTS = {"who": "somebody", "why": ""}
 
@@ -239,41 +257,64 @@ def _template(name: str, wanted: Wanted) -> Tree:
     return whole
 
 
-def pipeline(wanted: Wanted) -> Tree:
-    """The spec of the whole way from a revision to the canary."""
-    act = {"who": _ours("who"), "why": _ours("why")}
-    with WorkflowTemplate(
-        name=PIPELINE,
+def _joined(wanted: Wanted, name: str, why: str) -> WorkflowTemplate:
+    """What takes a revision through the first environment: one at a time, and nothing of it stays half done."""
+    return WorkflowTemplate(
+        name=name,
         entrypoint=MAIN,
-        on_exit="end",
+        on_exit=END,
         arguments=[
             Parameter(name="revision", value=wanted.config.source.branch),
-            *(Parameter(name=key, value=value) for key, value in DEFAULTS.items()),
+            Parameter(name="who", value=DEFAULTS["who"]),
+            Parameter(name="why", value=why),
         ],
         synchronization=argo.Synchronization(mutexes=[argo.Mutex(name=ONE)]),
-    ) as made:
-        with Steps(name=MAIN):
-            _step(TRAIN, revision=_ours("revision"))
-            _step(BUILD, training=_from(TRAIN, "training"))
-            _step(DEPLOY, training=_from(TRAIN, "training"), metadata=_from(BUILD, "metadata"), **act)
-            _step(TEST, release=_from(DEPLOY, "release"), **act)
-        with Steps(name="end"):
-            _step(FINISH)
+    )
+
+
+def _way(name: str) -> None:
+    """The whole way from a revision to the canary, as a template of the workflow that is being made; and its end."""
+    act = {"who": _ours("who"), "why": _ours("why")}
+    with Steps(name=name):
+        _step(TRAIN, revision=_ours("revision"))
+        _step(BUILD, training=_from(TRAIN, "training"))
+        _step(DEPLOY, training=_from(TRAIN, "training"), metadata=_from(BUILD, "metadata"), **act)
+        _step(TEST, release=_from(DEPLOY, "release"), **act)
+    with Steps(name=END):
+        _step(FINISH)
+
+
+def pipeline(wanted: Wanted) -> Tree:
+    """The spec of the whole way from a revision to the canary."""
+    with _joined(wanted, PIPELINE, DEFAULTS["why"]) as made:
+        _way(MAIN)
     whole: Tree = made.to_dict()[SPEC]
     return whole
 
 
-def nightly(schedule: str, branch: str) -> Tree:
-    """The spec of the CronWorkflow that trains the newest commit again."""
-    arguments = {"revision": branch, "who": "schedule", "why": f"trained again by the clock: {schedule}"}
+def retrain(wanted: Wanted) -> Tree:
+    """The spec of the same where there is drift, and of nothing where there is none."""
+    with _joined(wanted, RETRAIN, CHANGED) as made:
+        with Steps(name=MAIN):
+            _step(DRIFT, revision=_ours("revision"))
+            # A template of its own: what it hands on is not asked for where it is skipped.
+            Step(name=PIPELINE, template=PIPELINE, when=f"{_from(DRIFT, 'drifted')} == true")
+        _way(PIPELINE)
+    whole: Tree = made.to_dict()[SPEC]
+    return whole
+
+
+def clock(template: str, schedule: str, branch: str, why: str) -> Tree:
+    """The spec of a CronWorkflow: a template with the newest commit."""
+    arguments = {"revision": branch, "who": "schedule", "why": why}
     made = CronWorkflow(
-        name=NIGHTLY,
+        name=template,
         schedules=[schedule],
         timezone="Etc/UTC",
         concurrency_policy="Forbid",
         starting_deadline_seconds=600,
-        workflow_template_ref=argo.WorkflowTemplateRef(name=PIPELINE),
-        arguments=[Parameter(name=name, value=value) for name, value in arguments.items()],
+        workflow_template_ref=argo.WorkflowTemplateRef(name=template),
+        arguments=[Parameter(name=key, value=value) for key, value in arguments.items()],
     )
     whole: Tree = made.to_dict()[SPEC]
     return whole

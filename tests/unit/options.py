@@ -60,6 +60,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 PLATFORM = ("platform", "apps")
 APPS = ("apps",)
 NO_DATA: Needs = {"platform.mlflow.enabled": (False,), "platform.argo.workflows": (False,)}
+WATCHED: Needs = {"platform.monitoring.enabled": (LEFT_OUT,)}
 GITHUB = {"url": "https://github.com/you/your-model", "branch": "main"}
 GITHUB_USER = {"url": "https://github.com/you/your-model", "user": "you"}
 
@@ -233,6 +234,7 @@ OPTIONS = (
         upper=APPS,
     ),
     option("apps.schedule", None, "15 */4 * * *", upper=APPS),
+    option("apps.drift", {}, {"schedule": "0 * * * *", "hours": 1, "index": 0.1}, needs=WATCHED, upper=APPS),
     option("apps.git_storage_gb", 20, upper=APPS),
     option("apps.cache_gb", 100, upper=APPS),
     # -- secrets that may be given

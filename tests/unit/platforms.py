@@ -19,7 +19,7 @@ TARGET = {"address": "edge.example.org:9100"}
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "shipped": {},
-    "apps": {"apps": dev()["apps"]},
+    "apps": {"apps": {**dev()["apps"], "drift": {"hours": 12}}},
     "small": {"platform.profile": "small"},
     "full": {
         "platform.postgres.instances": 3,

@@ -1,5 +1,6 @@
 """The applications' layer: what Pulumi makes, what it leaves to Git, and where nothing is secret."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -162,6 +163,15 @@ def test_the_package_of_steps_is_equal_for_equal_sources_and_runs_as_it_is(tmp_p
     )
     assert done.returncode == 0, done.stderr
     assert "revert" in done.stdout
+
+
+def test_nobody_looks_for_drift_where_that_is_not_wanted() -> None:
+    """Prometheus need not be there then."""
+    found, kind = recorded(apps=dev()["apps"]), "kubernetes:argoproj.io/v1alpha1:"
+    assert not {"check-drift", "retrain-on-drift"} & set(found.of(f"{kind}WorkflowTemplate"))
+    assert set(found.of(f"{kind}CronWorkflow")) == {"nightly"}
+    assert json.loads(found.outputs["delivery"])["drift"] is None
+    assert json.loads(shipped().outputs["delivery"])["drift"]["limits"]["hours"] == 12
 
 
 def test_others_are_told_where_each_environment_says_what_it_serves() -> None:

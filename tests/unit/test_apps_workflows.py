@@ -122,9 +122,25 @@ def test_the_rehearsals_controller_honours_every_field(name: str) -> None:
     assert list(workflow.tree(spec, "run", spec["entrypoint"], {}).pods())
 
 
+def test_drift_starts_the_same_way_and_nothing_where_there_is_none() -> None:
+    """What the steps hand on is only asked for inside the template that is skipped."""
+    spec = templates.retrain(wanted())
+    assert workflow.unknown({**workflows.defaults()["spec"], **spec}) == []
+    found = {template["name"]: template for template in spec["templates"]}
+    [[check], [whole]] = found[templates.MAIN]["steps"]
+    assert check["templateRef"]["name"] == templates.DRIFT
+    assert (whole["template"], whole["when"]) == (
+        templates.PIPELINE,
+        "{{steps.check-drift.outputs.parameters.drifted}} == true",
+    )
+    [same] = [entry for entry in templates.pipeline(wanted())["templates"] if entry["name"] == templates.MAIN]
+    assert found[templates.PIPELINE]["steps"] == same["steps"]
+    assert spec["synchronization"] == templates.pipeline(wanted())["synchronization"]
+
+
 def test_the_clock_starts_the_pipeline_at_two_in_the_night() -> None:
     """And never beside the run before."""
-    spec = templates.nightly("0 2 * * *", "main")
+    spec = templates.clock(templates.PIPELINE, "0 2 * * *", "main", "by the clock")
     assert (spec["schedules"], spec["timezone"], spec["concurrencyPolicy"]) == (["0 2 * * *"], "Etc/UTC", "Forbid")
     assert spec["workflowSpec"]["workflowTemplateRef"] == {"name": templates.PIPELINE}
 
@@ -137,13 +153,13 @@ def test_a_training_that_wants_a_gpu_gets_one_by_the_runtime_class_of_the_nodes(
     assert "podSpecPatch" not in template(templates.TRAIN)
 
 
-def test_the_layer_has_every_template_and_no_schedule_where_none_is_wanted() -> None:
+def test_the_layer_has_every_template_and_a_clock_for_what_is_wanted() -> None:
     """None of them waits for a person."""
     kinds = "kubernetes:argoproj.io/v1alpha1:"
     recorded = platforms.recorded("apps")
     made = {r.inputs["metadata"]["name"] for r in recorded.of(f"{kinds}WorkflowTemplate").values()}
-    assert {*templates.STEPS, templates.PIPELINE} <= made
-    assert len(recorded.of(f"{kinds}CronWorkflow")) == 1
+    assert {*templates.STEPS, templates.PIPELINE, templates.RETRAIN} <= made
+    assert set(recorded.of(f"{kinds}CronWorkflow")) == {templates.NIGHTLY, templates.DRIFTING}
 
 
 @pytest.mark.parametrize(("codes", "ended", "calls"), [("0", 0, 1), ("1 0", 0, 2), ("3", 3, 1), ("1 1 4", 4, 3)])

@@ -43,6 +43,7 @@ def given(bare: Path, **changed: Any) -> Settings:
         source=None,
         gate=None,
         limits=Limits(),
+        drift=None,
         work=None,
     )
     return replace(settings, **changed)

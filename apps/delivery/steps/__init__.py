@@ -14,7 +14,7 @@ from .errors import Code, StepError
 from .made import make_release
 from .overview import Row, Status, status, table
 from .record import Recorded, Tag, record
-from .settings import Address, Mlflow, Settings, Waiting, read_settings
+from .settings import Address, Drift, Mlflow, Settings, Waiting, read_settings
 from .source import CheckedOut, checkout
 from .testing import Trial, judge
 
@@ -23,6 +23,7 @@ __all__ = [
     "Aligned",
     "CheckedOut",
     "Code",
+    "Drift",
     "Finished",
     "Mlflow",
     "Outcome",

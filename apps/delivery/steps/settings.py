@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .. import gate, manifests, measure
+from .. import drift, gate, manifests, measure
 from ..releases import Policy, read
 from ..repository import Login, Remote
 
@@ -64,6 +64,19 @@ class Mlflow:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """Where predictions are counted, and from when on they are drift."""
+
+    url: str
+    """Of Prometheus."""
+    limits: drift.Limits
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address."""
+        _web("url", self.url)
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of them."""
 
@@ -80,6 +93,8 @@ class Settings:
     """What a release must keep. Only `test` needs it, with the addresses of the first environment and of production."""
     limits: measure.Limits
     """How long the gate's measurements may take."""
+    drift: Drift | None
+    """Only `drift` needs it."""
     work: str | None
     """Folder for clones; None: where the system keeps temporary files."""
 

@@ -12,6 +12,7 @@ from ..measure import Measured
 from ..releases import Act, Release, parsed, read, written
 from . import acts
 from .aliases import Aligned, align
+from .drift import Comparison, look
 from .ending import Finished, finish
 from .errors import Code, StepError
 from .files import text
@@ -48,6 +49,7 @@ WORDS = {
     "training": Word("JSON file with the trainer's result"),
     "build": Word("JSON file with BuildKit's metadata"),
     "samples": Word("the labelled samples of the revision, samples.jsonl"),
+    "drifted": Word("file that gets true or false"),
 }
 
 
@@ -161,6 +163,10 @@ def _align(given: Settings, _: argparse.Namespace) -> Aligned:
     return align(given)
 
 
+def _drift(given: Settings, words: argparse.Namespace) -> Comparison:
+    return look(given, Path(words.samples), None if words.drifted is None else Path(words.drifted))
+
+
 def _status(given: Settings, _: argparse.Namespace) -> Status:
     return status(acts.releases(given))
 
@@ -180,6 +186,9 @@ STEPS = {
     "record": Step("tag the version in MLflow with what the gate found", _record_step, ("release",), ("decision",)),
     "finish": Step(
         "after a run, however it ended: end its test, tag its version, align", _finish, ("who", "run"), ("why",)
+    ),
+    "drift": Step(
+        "compare what production answered lately with its repository's samples", _drift, ("samples",), ("drifted",)
     ),
     "align": Step("make MLflow's aliases say what Git says", _align),
     "built": Step("put a release into the first environment", _built, ("who", "release"), ("why",)),
