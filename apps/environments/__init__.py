@@ -49,10 +49,10 @@ class Environments(pulumi.ComponentResource):
     def __init__(self, name: str, args: EnvironmentsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Make them; `opts` gives the provider."""
         super().__init__("leasehold:apps:Environments", name, None, opts)
-        self._args, self._base, base = args, args.base, args.base
+        self._args, self._base = args, args.base
         self.services = []
         names = list(args.config.environments)
-        self.guards = {each: args.ingress.protect(APPLICATION, each, self, base=base) for each in names}
+        self.guards = {each: self._guard(each) for each in names}
         ready = {each: self._place(each, target) for each, target in args.config.environments.items()}
         if len(names) > 2:
             self._grant(names[-2], names[-1])
@@ -77,6 +77,12 @@ class Environments(pulumi.ComponentResource):
     def _metadata(self, name: str, space: str, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
         marked = {"annotations": dict(annotations)} if annotations else {}
         return {"name": name, "namespace": self._base.spaces[space], **marked}
+
+    def _guard(self, name: str) -> Guard:
+        """Who asks must be known, and is answered while there is a pod that can."""
+        base, ingress = self._base, self._args.ingress
+        guard = ingress.protect(APPLICATION, name, self, base=base)
+        return ingress.lasting(guard, APPLICATION, name, self, base=base)
 
     def _place(self, name: str, target: config.Target) -> pulumi.Output[str]:
         """What an environment has; its name, known when a release could run there."""

@@ -57,6 +57,18 @@ def test_the_route_of_production_is_in_git_and_the_others_are_the_stacks() -> No
     }
 
 
+def test_a_request_that_no_pod_received_is_asked_of_another_once_it_is_known_who_asks() -> None:
+    """A lost node's pods stay behind their Services for a while. No status is repeated: bodies would be kept."""
+    for name in NAMES:
+        found = graph.of_space(shipped(), "kubernetes:traefik.io/v1alpha1:Middleware", name)
+        specs = {made["metadata"]["name"]: made["spec"] for made in found.values()}
+        assert specs["application-again"] == {"retry": {"attempts": 8}}
+        order = [entry["name"] for entry in specs["application-lasting"]["chain"]["middlewares"]]
+        assert order == ["application", "application-again"]
+        assert "basicAuth" in specs["application"]
+    assert json.loads(shipped().outputs["delivery"])["manifests"]["route"]["guard"] == "application-lasting"
+
+
 def test_argo_cd_may_make_two_kinds_of_objects_in_the_environments_and_nothing_else() -> None:
     """Whoever may write to the releases repository must not get another namespace, or a role, by it."""
     [project] = [

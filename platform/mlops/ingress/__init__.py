@@ -1,7 +1,7 @@
 """The one way in from outside: HTTPS by host name, to services that know who asks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -126,6 +126,15 @@ class Ingress(pulumi.ComponentResource):
         data: dict[str, pulumi.Input[str]] = {"username": guards.USER, "password": password}
         secret = credentials.secret(base, f"{name}-login", space, data, parent, type_=guards.BASIC)
         return Guard(self._middleware(base, name, space, guards.basic(secret), parent), f"{space}/{name}-login")
+
+    def lasting(
+        self, guard: Guard, name: str, space: str, parent: pulumi.Resource, *, base: Base | None = None
+    ) -> Guard:
+        """The same guard, after which a request meets another pod where one is lost. The server speaks HTTP/1.1."""
+        base = base or self._base
+        again = self._middleware(base, f"{name}-again", space, guards.again(), parent)
+        joined = guards.both(guard.middleware, again)
+        return replace(guard, middleware=self._middleware(base, f"{name}-lasting", space, joined, parent))
 
     def ask(self, name: str, space: str, address: pulumi.Input[str], parent: pulumi.Resource) -> Guard:
         """A guard that asks a URL inside the cluster about each request, for services that know whom they let in."""

@@ -13,6 +13,8 @@ USER = "admin"
 BASIC = "kubernetes.io/basic-auth"
 """Type of a Secret with a user and a password, from which Traefik derives what it compares with."""
 
+ATTEMPTS = 8
+"""Of one request at pods that cannot be reached. Where one of two is lost, half of them meet it each time."""
 ANSWER_BYTES = 1 << 20
 """Of who is asked: its answer is held in memory."""
 
@@ -48,3 +50,17 @@ def ask(address: pulumi.Input[str], answers: Sequence[str] = ()) -> dict[str, An
         "maxResponseBodySize": ANSWER_BYTES,
     }
     return {"forwardAuth": {**asked, "authResponseHeaders": list(answers)} if answers else asked}
+
+
+def again() -> dict[str, Any]:
+    """The spec of a Middleware that asks another pod where one cannot be reached; what one received is never repeated.
+
+    Only before servers of HTTP/1.1: over HTTP/2, which Traefik speaks to servers with TLS, an answer may overtake the
+    news that the request was sent. Traefik then drops the answer, and the client gets an empty 200.
+    """
+    return {"retry": {"attempts": ATTEMPTS}}
+
+
+def both(first: pulumi.Input[str], second: pulumi.Input[str]) -> dict[str, Any]:
+    """The spec of a Middleware that is two of the same namespace, one after the other."""
+    return {"chain": {"middlewares": [{"name": first}, {"name": second}]}}

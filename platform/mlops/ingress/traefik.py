@@ -3,8 +3,7 @@
 from typing import Any
 
 from config import Acme, Images, Platform
-from mlops import acme, gateway_api
-from mlops.ingress import guards
+from mlops import acme
 from versions import TRAEFIK
 
 NAME = "traefik"
@@ -12,12 +11,8 @@ SECURE_PORT = 8443
 METRICS_PORT = 9100
 READ_SECONDS = 3600
 """For one request with its body: a layer of an image over a slow line takes its time."""
-AGAIN = "again"
-"""Name of the Middleware that every request passes."""
 DIAL_SECONDS = 1
 """To reach a pod. A lost node's pods are behind their Services for some 40 s more."""
-ATTEMPTS = 8
-"""Of one request at pods that cannot be reached. Where one of two is lost, half of them meet it each time."""
 
 
 def _resources(config: Platform) -> dict[str, Any]:
@@ -39,20 +34,10 @@ def _ports(config: Platform) -> dict[str, Any]:
         "websecure": {
             "port": SECURE_PORT,
             "hostPort": 443,
-            "http": {"tls": {"enabled": True}, "middlewares": [f"{gateway_api.SPACE}-{AGAIN}@kubernetescrd"]},
+            "http": {"tls": {"enabled": True}},
             "transport": {"respondingTimeouts": timeouts},
         },
         "metrics": {"port": METRICS_PORT, "expose": hidden},
-    }
-
-
-def _again() -> dict[str, Any]:
-    """Asks another pod where one cannot be reached; what a pod has received is never sent again."""
-    return {
-        "apiVersion": guards.API_VERSION,
-        "kind": "Middleware",
-        "metadata": {"name": AGAIN, "namespace": gateway_api.SPACE},
-        "spec": {"retry": {"attempts": ATTEMPTS}},
     }
 
 
@@ -77,7 +62,6 @@ def values(config: Platform, images: Images) -> dict[str, Any]:
         "resources": _resources(config),
         "ports": _ports(config),
         "additionalArguments": _arguments(),
-        "extraObjects": [_again()],
         # Nobody asks a cloud for a load balancer: the nodes' own port is the way in.
         "service": {"spec": {"type": "ClusterIP"}},
         "providers": {
