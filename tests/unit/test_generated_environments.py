@@ -12,7 +12,7 @@ from tests.unit.pairs import pairs_in
 
 TOGETHER = 10
 """Files of one test, whose second deployment is one process."""
-SHARE = slice(5, None, 25)
+SHARE = slice(5, None, 50)
 """Those that pair all options, of which every so many is deployed in the quick tests too."""
 
 

@@ -89,7 +89,7 @@ HOSTILE = (
     "0 0 0 0 0 " + "9" * 5000,
 )
 """What broke a parser once, or breaks many."""
-QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+QUICK = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 LONG = settings(QUICK, max_examples=5000)
 
 
