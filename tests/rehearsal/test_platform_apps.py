@@ -176,6 +176,7 @@ def test_a_drained_node_costs_no_request(delivery: Delivery) -> None:
     assert sum(client.answers.values()) > 50
 
 
+@pytest.mark.long
 def test_a_node_without_power_is_asked_by_nobody_after_some_seconds(delivery: Delivery) -> None:
     """Its pods are behind their Services for most of a minute more; the ingress asks another where one is lost."""
     kubectl, machines = delivery.kubectl, delivery.platform.machines
@@ -197,6 +198,7 @@ def test_a_node_without_power_is_asked_by_nobody_after_some_seconds(delivery: De
     finally:
         machines.reboot(lost)
         until("every node to be Ready", lambda: all(kubectl.ready().values()), 180, 2)
+        delivery.platform.recovered()
 
 
 def evict(kubectl: Kubectl, pod: str, space: str) -> None:

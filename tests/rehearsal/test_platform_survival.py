@@ -83,22 +83,6 @@ class Writer:
         return max(later - earlier for earlier, later in pairwise(times))
 
 
-def unready(platform: Platform) -> list[str]:
-    """Pods that do not serve, and have not ended: a failed step of a workflow has, and is kept for its log."""
-    ended = "status.phase!=Succeeded,status.phase!=Failed"
-    pods = platform.kubectl.get("pods", "-A", "--field-selector", ended)["items"]
-    conditions = {pod["metadata"]["name"]: pod["status"].get("conditions") or [] for pod in pods}
-    ready = {
-        name for name, found in conditions.items() if any(c["type"] == "Ready" and c["status"] == "True" for c in found)
-    }
-    return sorted(set(conditions) - ready)
-
-
-def all_ready(platform: Platform) -> bool:
-    assert not (waiting := unready(platform)), waiting
-    return True
-
-
 def answers(platform: Platform) -> bool:
     """Whether MLflow reads from its database, for whoever asks once."""
     path = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
