@@ -117,4 +117,4 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(platform: Platform, vict
         assert recovered <= RECOVERY
         kept = {metric.step for metric in client.get_metric_history(run, "kept")}
         assert {step for _, step in writer.acknowledged} <= kept
-    until("every pod to be ready again", lambda: not unready(platform), 180, 2)
+    platform.recovered()
