@@ -195,11 +195,12 @@ class Cluster(pulumi.ComponentResource):
 
     def _names(self) -> None:
         """Let DNS outlive a node, where there are several and their cluster has one server of names."""
-        if not isinstance(self._args.config, K3sCluster) or len(self.access.joined) < 2:
+        nodes = list(self.access.joined.values())
+        if not isinstance(self._args.config, K3sCluster) or len(nodes) < 2:
             return
         from cluster.dns import Dns  # noqa: PLC0415  loads the SDK's half second
 
-        Dns("dns", self.access.anchor, self._inside())
+        Dns("dns", nodes, self.access.anchor, self._inside())
 
     def _gpus(self) -> None:
         """Offer GPUs: where a machine has one, or where an existing cluster asks for it."""

@@ -3,6 +3,7 @@
 Import this where it is needed: Kubernetes' part of the SDK takes half a second to load.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
@@ -29,14 +30,20 @@ def spec() -> dict[str, Any]:
 class Dns(pulumi.ComponentResource):
     """As many servers of names as a cluster of several nodes needs."""
 
-    def __init__(self, name: str, anchor: pulumi.Resource | None, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Say how many; they go with the `anchor`. `opts` gives the provider."""
+    def __init__(
+        self,
+        name: str,
+        nodes: Sequence[pulumi.Resource],
+        anchor: pulumi.Resource | None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Say how many, once the nodes are there; they go with the `anchor`. `opts` gives the provider."""
         super().__init__("leasehold:cluster:Dns", name, None, opts)
         HorizontalPodAutoscaler(
             NAME,
             # It scales what k3s made, without which there is nothing to wait for here.
             metadata={"name": NAME, "namespace": SPACE, "annotations": {"pulumi.com/skipAwait": "true"}},
             spec=spec(),
-            opts=pulumi.ResourceOptions(parent=self, deleted_with=anchor),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=nodes, deleted_with=anchor),
         )
         self.register_outputs({})

@@ -237,6 +237,8 @@ def test_dns_outlives_a_node_where_there_are_several(graph: Graph) -> None:
     autoscaler = graph.one(AUTOSCALER, "coredns").inputs
     assert autoscaler["spec"]["minReplicas"] == 2
     assert autoscaler["spec"]["scaleTargetRef"]["name"] == "coredns"
+    # A node that cannot join is told of by its own step.
+    assert {"node1-k3s", "gpu1-k3s"} <= waits_for(graph, graph.one(AUTOSCALER, "coredns"))
     alone = changed(hosts(), {"infra.machines.two": DELETE})
     assert not recorded.record(alone, private_key="PRIVATE").of(AUTOSCALER)
     assert not recorded.record(existing(), kubeconfig=recorded.KUBECONFIG).of(AUTOSCALER)
