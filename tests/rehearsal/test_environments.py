@@ -77,6 +77,7 @@ def test_two_sites_and_existing_machines_are_deployed(root: Root, cloud: Cloud, 
     assert cloud.inventory() == before
 
 
+@pytest.mark.long
 def test_two_rehearsals_do_not_disturb_each_other(root: Root, cloud: Cloud) -> None:
     """Two checkouts on one computer: own ports, namespaces, databases; the end of one is nothing to the other."""
     site = plan({"leasehold:infra": small()["infra"]})

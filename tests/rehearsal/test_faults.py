@@ -79,6 +79,7 @@ SIGNS = {
 }
 
 
+@pytest.mark.long
 def test_machines_that_exist_already_become_a_cluster(
     stack: Stack, machines: Machines, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

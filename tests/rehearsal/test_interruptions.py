@@ -74,7 +74,7 @@ def whole(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) ->
 
 # A fixed share of them for every change, the others with the long tests.
 @pytest.mark.parametrize(
-    "lines", [pytest.param(kill, marks=[pytest.mark.long] * bool(n % 5)) for n, kill in enumerate(KILLS)]
+    "lines", [pytest.param(kill, marks=[pytest.mark.long] * bool(n)) for n, kill in enumerate(KILLS)]
 )
 def test_an_up_that_was_killed_converges_in_the_next_one(
     stack: Stack, cloud: Cloud, whole: dict[str, int], lines: int

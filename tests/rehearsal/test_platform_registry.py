@@ -189,6 +189,7 @@ def image(platform: Platform) -> str:
     return found
 
 
+@pytest.mark.long
 def test_a_collection_frees_what_was_deleted_and_nothing_else(platform: Platform, space: Space) -> None:
     """Also what has no tag stays: what runs is named by digest."""
     push, pull = registry(platform, SECRET), registry(platform, ACCOUNT)

@@ -151,6 +151,7 @@ def test_a_killed_install_is_healed_by_one_up(program: Program) -> None:
     program.up(["one"], SAME)
 
 
+@pytest.mark.long
 def test_a_killed_upgrade_is_healed_by_one_up_and_the_old_revision_was_never_touched(program: Program) -> None:
     """What ran before the upgrade is what the next one starts from."""
     program.kill(["one", "two"], "pending-upgrade")
