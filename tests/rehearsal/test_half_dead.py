@@ -121,6 +121,7 @@ def test_an_older_state_is_completed_by_marks_and_nothing_is_made_twice(
     assert "nothing changed" in stack.run("up", "--expect-no-changes").out
 
 
+@pytest.mark.long
 def test_dead_machines_and_an_older_state_do_not_keep_anything_from_being_removed(
     stack: Stack, cloud: Cloud, older: Path
 ) -> None:
