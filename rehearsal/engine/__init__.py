@@ -139,12 +139,17 @@ class Engine:
         return _outputs(self._state(readonly=True), show_secrets)
 
     def unprotect(self) -> list[str]:
-        """Take `protect` off every resource in the state; returns their URNs."""
+        """Take `protect` off every resource in the state, and of what is under way; returns their URNs."""
         with self._run() as run, run.state.edit():
             found = [r for r in run.state.resources.values() if r.protect]
             for resource in found:
                 run.state.put(changed(resource, protect=False))
-        return [resource.urn for resource in found]
+            # What an interrupted run made is found by the command that comes next.
+            under_way = [(urn, p) for urn, p in run.state.pending.items() if p.resource.protect]
+            for urn, pending in under_way:
+                bare = run.state.seal(changed(pending.resource, protect=False))
+                run.state.pending[urn] = changed(pending, resource=bare)
+        return [resource.urn for resource in found] + [urn for urn, _ in under_way]
 
     def _state(self, readonly: bool) -> State:
         return State(self._path, self._passphrase, encryption_salt(self._file), readonly)
