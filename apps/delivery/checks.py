@@ -15,3 +15,11 @@ def matches(key: str, value: str, pattern: re.Pattern[str], rule: str) -> None:
 def name(key: str, value: str) -> None:
     """Refuse what cannot be a name in Kubernetes, or of a file."""
     matches(key, value, NAME, "a name of up to 63 lower case letters, digits and inner hyphens")
+
+
+def positive(record: object, *keys: str) -> None:
+    """Refuse numbers of a record that are not greater than 0."""
+    for key in keys:
+        value = getattr(record, key)
+        if value <= 0:
+            raise ValueError(f"{key} = {value:g}: must be greater than 0")

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .checks import positive
+
 HALF = 0.5
 """Added to every class on both sides: one that was never seen has a share that has a logarithm."""
 
@@ -26,9 +28,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Refuse what would always or never be drift."""
-        for name in ("index", "predictions", "hours"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} = {getattr(self, name):g}: must be greater than 0")
+        positive(self, "index", "predictions", "hours")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ which was not seen is not covered, nor are requests that depend on each other (s
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..checks import positive
 from . import paired, sequential
 
 STATISTICAL_TESTS = 4
@@ -27,12 +28,6 @@ must pass all, so that each may use the whole of `false_promotion`."""
 BY_EVIDENCE = 0.25
 """Of the accuracy test's part: how often a good candidate may fail by evidence; the rest is for samples that end too
 early."""
-
-
-def _positive(owner: object, *names: str) -> None:
-    for name in names:
-        if getattr(owner, name) <= 0:
-            raise ValueError(f"{name} = {getattr(owner, name)}: must be greater than 0")
 
 
 def _shares(owner: object, *names: str) -> None:
@@ -69,7 +64,7 @@ class Contract:
 
     def __post_init__(self) -> None:
         """Refuse a contract that anything or nothing fulfils."""
-        _positive(self, "samples")
+        positive(self, "samples")
         if not self.classes:
             raise ValueError("classes is empty: name the classes that the model knows")
         if self.attempts < self.samples:
@@ -87,7 +82,7 @@ class Resources:
 
     def __post_init__(self) -> None:
         """Refuse a share that is none."""
-        _positive(self, "readings")
+        positive(self, "readings")
         _shares(self, "memory_share")
 
 
@@ -109,7 +104,7 @@ class Load:
 
     def __post_init__(self) -> None:
         """Refuse contradictions."""
-        _positive(self, "requests", "concurrency", "rounds", "p95_ms")
+        positive(self, "requests", "concurrency", "rounds", "p95_ms")
         _shares(self, "success", "good")
         lowest = max(self.success, 0.95)
         if self.good <= lowest:
@@ -132,7 +127,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         """Refuse contradictions."""
-        _positive(self, "samples", "rounds", "latency_floor_ms")
+        positive(self, "samples", "rounds", "latency_floor_ms")
         _shares(self, "accuracy_margin", "good_slower")
         if self.latency_ratio < 1:
             raise ValueError(f"latency_ratio = {self.latency_ratio:g}: must be 1 or more")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..checks import positive
 from ..gate import Decision, Measurements, Outcome, Part, Settings, judge
 from .cluster_api import ClusterApi
 from .comparison import compare
@@ -55,9 +56,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be kept."""
-        for name in ("request_seconds", "pause_seconds", "settle_seconds", "blame_seconds", "seconds"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} = {getattr(self, name):g}: must be greater than 0")
+        positive(self, "request_seconds", "pause_seconds", "settle_seconds", "blame_seconds", "seconds")
 
     def suit(self, settings: Settings) -> None:
         """Refuse what would see no slow answer."""

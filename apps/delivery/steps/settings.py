@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from .. import drift, gate, manifests, measure
+from ..checks import positive
 from ..releases import Policy, read
 from ..repository import Login, Remote
 
@@ -41,9 +42,7 @@ class Waiting:
 
     def __post_init__(self) -> None:
         """Refuse a wait without end or without a question."""
-        for key in ("seconds", "interval", "answers"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"{key} = {getattr(self, key)}: must be greater than 0")
+        positive(self, "seconds", "interval", "answers")
 
 
 @dataclass(frozen=True)
