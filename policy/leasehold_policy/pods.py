@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from .model import Finding, Resource, each, whole
 from .values import UNKNOWN, absent, at, given, items, mapping, names, number, unknown_within
-from .workloads import LASTING, images, pods, settles
+from .workloads import LASTING, containers, images, pods, settles
 
 CONTEXT = "use the pod's and the container's security context of mlops.pods"
 HOST = ("hostNetwork", "hostPID", "hostIPC")
@@ -14,10 +14,9 @@ AMOUNTS = ("cpu", "memory")
 @each(CONTEXT)
 def privileged(resource: Resource) -> Iterator[str]:
     """No container is privileged."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            if at(container, "securityContext", "privileged") is True:
-                yield f"{place} is privileged"
+    for _, place, container in containers(resource):
+        if at(container, "securityContext", "privileged") is True:
+            yield f"{place} is privileged"
 
 
 @each("take it out")
@@ -39,88 +38,79 @@ def host_path(resource: Resource) -> Iterator[str]:
 @each(CONTEXT)
 def runs_as_root(resource: Resource) -> Iterator[str]:
     """No container runs as root, and the kubelet refuses to start one that would."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            user = number(pod.context(container, "runAsUser"))
-            if user == 0 or not settles(pod.context(container, "runAsNonRoot"), True):
-                yield f"{place} may run as root"
+    for pod, place, container in containers(resource):
+        user = number(pod.context(container, "runAsUser"))
+        if user == 0 or not settles(pod.context(container, "runAsNonRoot"), True):
+            yield f"{place} may run as root"
 
 
 @each(CONTEXT)
 def privilege_escalation(resource: Resource) -> Iterator[str]:
     """No process of a container gets more rights than it was started with."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            if not settles(at(container, "securityContext", "allowPrivilegeEscalation"), False):
-                yield f"{place}: allowPrivilegeEscalation is not false"
+    for _, place, container in containers(resource):
+        if not settles(at(container, "securityContext", "allowPrivilegeEscalation"), False):
+            yield f"{place}: allowPrivilegeEscalation is not false"
 
 
 @each(CONTEXT)
 def capabilities(resource: Resource) -> Iterator[str]:
     """A container drops all capabilities, and adds none."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            dropped = at(container, "securityContext", "capabilities", "drop")
-            if not {"ALL", UNKNOWN} & names(dropped):
-                yield f"{place} keeps capabilities"
-            if not settles(at(container, "securityContext", "capabilities", "add"), None, []):
-                yield f"{place} adds capabilities"
+    for _, place, container in containers(resource):
+        dropped = at(container, "securityContext", "capabilities", "drop")
+        if not {"ALL", UNKNOWN} & names(dropped):
+            yield f"{place} keeps capabilities"
+        if not settles(at(container, "securityContext", "capabilities", "add"), None, []):
+            yield f"{place} adds capabilities"
 
 
 @each(CONTEXT)
 def read_only_root(resource: Resource) -> Iterator[str]:
     """A container writes into volumes only."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            if not settles(at(container, "securityContext", "readOnlyRootFilesystem"), True):
-                yield f"{place}: readOnlyRootFilesystem is not true"
+    for _, place, container in containers(resource):
+        if not settles(at(container, "securityContext", "readOnlyRootFilesystem"), True):
+            yield f"{place}: readOnlyRootFilesystem is not true"
 
 
 @each(CONTEXT)
 def seccomp(resource: Resource) -> Iterator[str]:
     """A container's system calls are filtered: by the runtime's profile, or by one of ours."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            profile = pod.context(container, "seccompProfile")
-            if profile is not UNKNOWN and not settles(at(profile, "type"), "RuntimeDefault", "Localhost"):
-                yield f"{place} has no seccomp profile"
+    for pod, place, container in containers(resource):
+        profile = pod.context(container, "seccompProfile")
+        if profile is not UNKNOWN and not settles(at(profile, "type"), "RuntimeDefault", "Localhost"):
+            yield f"{place} has no seccomp profile"
 
 
 @each("set resources.limits.memory")
 def memory_is_limited(resource: Resource) -> Iterator[str]:
     """A container that takes too much memory ends alone."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            if absent(at(container, "resources", "limits", "memory")):
-                yield f"{place} has no limit of memory"
+    for _, place, container in containers(resource):
+        if absent(at(container, "resources", "limits", "memory")):
+            yield f"{place} has no limit of memory"
 
 
 @each("set resources.requests.cpu and .memory")
 def amounts_are_requested(resource: Resource) -> Iterator[str]:
     """The scheduler knows what a container needs."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            for amount in AMOUNTS:
-                if absent(at(container, "resources", "requests", amount)):
-                    yield f"{place} requests no {amount}"
+    for _, place, container in containers(resource):
+        for amount in AMOUNTS:
+            if absent(at(container, "resources", "requests", amount)):
+                yield f"{place} requests no {amount}"
 
 
 @each("add a readinessProbe")
 def readiness_is_probed(resource: Resource) -> Iterator[str]:
     """Requests go to pods that can answer."""
-    for pod in pods(resource) if resource.named(*LASTING) else ():
-        for place, container in pod.containers:
-            if ".containers[" in place and absent(at(container, "readinessProbe")):
-                yield f"{place} has no readinessProbe"
+    for _, place, container in containers(resource) if resource.named(*LASTING) else ():
+        if ".containers[" in place and absent(at(container, "readinessProbe")):
+            yield f"{place} has no readinessProbe"
 
 
 @each("add a livenessProbe")
 def liveness_is_probed(resource: Resource) -> Iterator[str]:
     """A pod that hangs is started again."""
-    for pod in pods(resource) if resource.named(*LASTING) else ():
-        for place, container in pod.containers:
-            if ".containers[" in place and absent(at(container, "livenessProbe")):
-                yield f"{place} has no livenessProbe"
+    for _, place, container in containers(resource) if resource.named(*LASTING) else ():
+        if ".containers[" in place and absent(at(container, "livenessProbe")):
+            yield f"{place} has no livenessProbe"
 
 
 @each("set activeDeadlineSeconds and backoffLimit")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from .model import Resource, each
 from .values import Node, absent, at, items, mapping, number, walk
-from .workloads import pods, variables
+from .workloads import containers, variables
 
 ACCOUNT = re.compile(r"user|passw", re.I)
 SHORTEST = 20
@@ -79,11 +79,10 @@ def plain_secret_in_environment(resource: Resource) -> Iterator[str]:
 @each("read it from a file or from a variable")
 def secret_in_arguments(resource: Resource) -> Iterator[str]:
     """No secret is in a command line, which every process of the node reads."""
-    for pod in pods(resource):
-        for place, container in pod.containers:
-            words = [*items(at(container, "command")), *items(at(container, "args"))]
-            if any(isinstance(word, str) and "\n" not in word and ARGUMENT.search(word) for word in words):
-                yield f"{place} has a secret among its arguments"
+    for _, place, container in containers(resource):
+        words = [*items(at(container, "command")), *items(at(container, "args"))]
+        if any(isinstance(word, str) and "\n" not in word and ARGUMENT.search(word) for word in words):
+            yield f"{place} has a secret among its arguments"
 
 
 @each("put it into a Secret")

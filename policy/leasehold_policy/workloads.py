@@ -67,14 +67,20 @@ def _steps(spec: Any, path: str) -> Iterator[Pod]:
             yield Pod(f"{path}.templates[{number}]", {**own, "containers": [main], "volumes": volumes})
 
 
-def variables(resource: Resource) -> Iterator[tuple[str, str, str]]:
-    """Environment variables whose values are written into pods: the container's place, name and value."""
+def containers(resource: Resource) -> Iterator[tuple[Pod, str, Mapping[str, Any]]]:
+    """The containers of all pods that a resource makes, each with its pod and its place."""
     for pod in pods(resource):
         for place, container in pod.containers:
-            for variable in items(at(container, "env")):
-                name, value = at(variable, "name"), at(variable, "value")
-                if isinstance(name, str) and isinstance(value, str) and value:
-                    yield place, name, value
+            yield pod, place, container
+
+
+def variables(resource: Resource) -> Iterator[tuple[str, str, str]]:
+    """Environment variables whose values are written into pods: the container's place, name and value."""
+    for _, place, container in containers(resource):
+        for variable in items(at(container, "env")):
+            name, value = at(variable, "name"), at(variable, "value")
+            if isinstance(name, str) and isinstance(value, str) and value:
+                yield place, name, value
 
 
 def images(resource: Resource) -> Iterator[tuple[str, str]]:
