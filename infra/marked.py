@@ -18,6 +18,8 @@ from infra.marks import PACKAGE, URN_LENGTH
 GONE_SECONDS = 180.0
 POLL_SECONDS = 1.0
 NOT_FOUND = 404
+ATTACHMENT = "openstack:compute/volumeAttach:VolumeAttach"
+"""A tie between two objects, which carries no mark: it is known by its ends."""
 
 
 class StillThere(Exception):  # noqa: N818  a state of the world

@@ -21,7 +21,6 @@ from infra import login, marked
 from infra.marked import Marked
 
 KEPT = ("openstack:blockstorage/volume:Volume", "openstack:networking/floatingIp:FloatingIp")
-ATTACHMENT = "openstack:compute/volumeAttach:VolumeAttach"
 
 
 def unknown(connection: Connection, stack: str, known: Collection[str]) -> list[Marked]:
@@ -88,7 +87,7 @@ def attachments(connection: Connection, objects: Iterable[Marked]) -> Iterator[t
         urn = str((raw.get("metadata") or {}).get("leasehold-urn"))
         for held in raw.get("attachments", []):
             if held["server_id"] in servers and urn.startswith("urn:pulumi:"):
-                yield ATTACHMENT, f"{urn.rpartition('::')[2]}-attach", f"{held['server_id']}/{raw['id']}"
+                yield marked.ATTACHMENT, f"{urn.rpartition('::')[2]}-attach", f"{held['server_id']}/{raw['id']}"
 
 
 def _chain(urn: str) -> str:

@@ -41,7 +41,6 @@ again that it has sent already."""
 NEVER = re.compile(r"quota|exceeded", re.IGNORECASE)
 """Neutron answers 409 to a request beyond the quota as well."""
 INTERFACE = "openstack:networking/routerInterface:RouterInterface"
-ATTACHMENT = "openstack:compute/volumeAttach:VolumeAttach"
 
 
 def may_pass(error: str) -> bool:
@@ -140,6 +139,6 @@ def _attachment(connection: Connection, inputs: Mapping[str, Any], since: timede
     return None
 
 
-LOOSE = {INTERFACE: _interface, ATTACHMENT: _attachment}
+LOOSE = {INTERFACE: _interface, marked.ATTACHMENT: _attachment}
 """Ties between two objects: they carry no mark, and are known by their ends. A floating IP's association is an
 update of the address, which may be repeated."""

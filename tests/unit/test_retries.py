@@ -133,6 +133,6 @@ def test_ties_are_known_by_their_ends_and_by_their_age(since: float, cleared: bo
     storage = Service({"/volumes/v": {"volume": {"status": "available", "attachments": [held]}}})
     compute = Service({"/servers/m/os-volume_attachments/v": {}})
     there = SimpleNamespace(compute=compute, block_storage=storage)
-    reason = retries.LOOSE[retries.ATTACHMENT](there, {"instanceId": "m", "volumeId": "v"}, age)
+    reason = retries.LOOSE[marked.ATTACHMENT](there, {"instanceId": "m", "volumeId": "v"}, age)
     assert (reason is None) is cleared
     assert compute.sent == (["DELETE /servers/m/os-volume_attachments/v"] if cleared else [])
