@@ -26,9 +26,7 @@ def check(environment: Environment) -> Iterator[Problem]:
     yield from _names(apps, platform)
     yield from _numbers(apps)
     yield from _webhook(apps, platform)
-    if apps.drift is not None and not platform.monitoring.enabled:
-        rule = "apps.drift needs the predictions that Prometheus counts"
-        yield Problem("platform.monitoring.enabled", "false", rule, "turn it on, or leave apps.drift out")
+    yield from _drift(apps, platform)
 
 
 def _needs(platform: config.Platform) -> Iterator[Problem]:
@@ -76,3 +74,10 @@ def _webhook(apps: config.Apps, platform: config.Platform) -> Iterator[Problem]:
     if settings.github(apps.source) is None:
         rule = "GitHub tells of a repository of its own, https://HOST/OWNER/NAME"
         yield Problem("apps.source.url", apps.source.url or "(missing)", rule, "give that, or turn apps.webhook off")
+
+
+def _drift(apps: config.Apps, platform: config.Platform) -> Iterator[Problem]:
+    """What production answered is counted by Prometheus."""
+    if apps.drift is not None and not platform.monitoring.enabled:
+        rule = "apps.drift needs the predictions that Prometheus counts"
+        yield Problem("platform.monitoring.enabled", "false", rule, "turn it on, or leave apps.drift out")
