@@ -165,8 +165,7 @@ class Rehearsal:
             words = ("--policy-pack", str(PROJECT / "policy"), "--refresh=false")
             return self.cli().run("preview", *words) if self.prepare() else BAD_INPUT
         expected = {**artifacts.expected(self.file.tree), **self.given}
-        if problems := self.file.problems(expected):
-            print_problems([str(problem) for problem in sorted(set(problems))])
+        if self.refused(self.file.problems(expected)):
             return BAD_INPUT
         isolate({})
         extra = {**{PREFIX + key: value for key, value in expected.items()}, **self.extra}
@@ -263,11 +262,16 @@ class Rehearsal:
             isolate({})
         elif not self.cloud.running():
             problems = self.file.problems({**mirrors.expected(self.file.tree), **self.given})
-        if problems:
-            print_problems([self.file.located(problem) for problem in sorted(set(problems))])
+        if self.refused(problems):
             return False
         (self.quiet() if quiet else self).start()
         return True
+
+    def refused(self, problems: Sequence[config.Problem]) -> bool:
+        """Tell what is wrong with the environment, each with its line; whether anything is."""
+        if problems:
+            print_problems([self.file.located(problem) for problem in sorted(set(problems))])
+        return bool(problems)
 
     def start(self) -> None:
         """Start what the environment file needs: the cloud, and mirrors of what its machines download and pull."""
