@@ -11,15 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rehearsal.outside.kubectl import Kubectl  # noqa: E402  the project is no package of that environment
-from rehearsal.outside.services import Services  # noqa: E402
+from rehearsal.outside import services  # noqa: E402  the project is no package of that environment
 
 PICTURES = {"mlflow-model": ("mlflow", "/#/models/GourmetGramFood11Model")}
 """File to the service and the page."""
@@ -27,14 +25,14 @@ SIZE: Any = {"width": 1280, "height": 800}
 SECONDS, DRAWN_SECONDS = 60, 10
 
 
-def take(browser: Browser, services: Services, name: str, service: str, path: str) -> None:
+def take(browser: Browser, known: services.Services, name: str, service: str, path: str) -> None:
     """One picture."""
-    user, password = services.password(service)
+    user, password = known.password(service)
     # The stack's own authority is not the browser's, and the password goes to this stack only.
     page = browser.new_page(
         viewport=SIZE, ignore_https_errors=True, http_credentials={"username": user, "password": password}
     )
-    page.goto(f"{services.url(service)}{path}", timeout=SECONDS * 1000)
+    page.goto(f"{known.url(service)}{path}", timeout=SECONDS * 1000)
     page.wait_for_timeout(DRAWN_SECONDS * 1000)  # these pages ask for ever, so that none is ever idle
     page.screenshot(path=str(ROOT / "docs" / "pictures" / f"{name}.png"))
     page.close()
@@ -43,16 +41,15 @@ def take(browser: Browser, services: Services, name: str, service: str, path: st
 def main() -> None:
     """All of them."""
     outputs = json.load(sys.stdin)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        kubeconfig = Path(folder) / "kubeconfig"
-        kubeconfig.touch(mode=0o600)
-        kubeconfig.write_text(outputs["kubeconfig"])
-        services = Services(outputs, Kubectl(kubeconfig), Path(folder))
-        domain = (urlsplit(services.url("mlflow")).hostname or "").partition(".")[2]
-        known = f"--host-resolver-rules=MAP *.{domain} {services.address}"
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[known, "--no-sandbox"])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        services.of(outputs, Path(folder)) as known,
+        sync_playwright() as playwright,
+    ):
+        names = f"--host-resolver-rules=MAP *.{known.domain} {known.address}"
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[names, "--no-sandbox"])
         for name, (service, path) in PICTURES.items():
-            take(browser, services, name, service, path)
+            take(browser, known, name, service, path)
         browser.close()
 
 

@@ -13,6 +13,9 @@ import requests
 from rehearsal.outside.kubectl import Kubectl
 from rehearsal.outside.names import leading
 
+VERSION_SECONDS = 5
+"""For an environment's answer."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -53,6 +56,21 @@ class Services:
             session.auth = self.password(service)
         return session
 
+    def version(self, environment: str) -> str:
+        """The version that an environment of the model says it serves; empty where it serves nothing."""
+        asked = f"{self.url(environment)}/version"
+        try:
+            reply = self.session(environment).get(asked, timeout=VERSION_SECONDS, headers={"Connection": "close"})
+            return str(reply.json()["model_version"]) if reply.status_code == 200 else ""
+        except (requests.RequestException, ValueError):
+            return ""
+
+    @property
+    def domain(self) -> str:
+        """What all services' host names end with."""
+        host = urlsplit(next(iter(self.outputs["endpoints"].values()))).hostname or ""
+        return host.partition(".")[2]
+
 
 @contextmanager
 def of(outputs: Mapping[str, Any], folder: Path) -> Iterator[Services]:
@@ -65,6 +83,5 @@ def of(outputs: Mapping[str, Any], folder: Path) -> Iterator[Services]:
     kubeconfig.write_text(outputs["kubeconfig"])
     authority.write_text(outputs["ca_certificate"])
     made = Services(outputs, Kubectl(kubeconfig), authority)
-    host = urlsplit(next(iter(outputs["endpoints"].values()))).hostname or ""
-    with leading(host.partition(".")[2], made.address):
+    with leading(made.domain, made.address):
         yield made

@@ -13,7 +13,6 @@ from apps.delivery import gate
 from apps.delivery.releases import Release, written
 from rehearsal.outside.workflows import SPACE
 from tests.environments import dev
-from tests.rehearsal import models
 from tests.rehearsal.cluster import Kubectl, until
 from tests.rehearsal.models import Model
 from tests.rehearsal.services import Platform
@@ -43,8 +42,7 @@ class Delivery:
 
     def version(self, environment: str) -> str:
         """What it serves, by its host name and with its password; empty where it serves nothing."""
-        said = models.served(self.platform.session(environment), self.url(environment))
-        return str(said["model_version"]) if said else ""
+        return self.platform.version(environment)
 
     def wait(self, environment: str, version: str, seconds: float = SECONDS) -> float:
         """Seconds until it serves a version."""

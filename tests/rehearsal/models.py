@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import requests
 
@@ -138,12 +137,3 @@ class Client:
         finally:
             self._over.set()
             thread.join(30)
-
-
-def served(session: requests.Session, url: str) -> Any:
-    """What an environment says that it serves; None where it says nothing."""
-    try:
-        reply = session.get(f"{url}/version", timeout=5, headers={"Connection": "close"})
-        return reply.json() if reply.status_code == 200 else None
-    except (requests.RequestException, ValueError):
-        return None
