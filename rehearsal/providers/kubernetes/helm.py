@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,28 +56,26 @@ class Helm:
             context = self.call.provider.get("context")
             access = ["--kubeconfig", str(file), *(["--kube-context", context] if context else [])]
             words = [str(self.find()), *words, *access, *(["--values", "-"] if values is not None else [])]
-            text = "" if values is None else json.dumps(values)
-            with subprocess.Popen(
-                words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**outer, **mine},
-                text=True,
-            ) as process:
-                out, error = self._talk(process, text, seconds)
+            # A file without a name, not a pipe: a `communicate` that is repeated sends nothing more (CPython gh-141473).
+            with tempfile.TemporaryFile("w+") as given:
+                json.dump(values or {}, given)
+                given.seek(0)
+                with subprocess.Popen(
+                    words, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**outer, **mine}, text=True
+                ) as process:
+                    out, error = self._talk(process, seconds)
         if process.returncode:
             raise HelmError(_last_words(error))
         return out
 
-    def _talk(self, process: "subprocess.Popen[str]", text: str, seconds: float) -> tuple[str, str]:
+    def _talk(self, process: "subprocess.Popen[str]", seconds: float) -> tuple[str, str]:
         """Wait for the end, for the bound, or for an interrupt: helm then marks the release as failed itself."""
-        left, send = seconds, text
+        left = seconds
         while True:
             try:
-                return process.communicate(send or None, timeout=PAUSE)
+                return process.communicate(timeout=PAUSE)
             except subprocess.TimeoutExpired:
-                left, send = left - PAUSE, ""
+                left -= PAUSE
             if self.call.cancel.is_set() or left < 0:
                 process.terminate()
                 try:
