@@ -1,14 +1,15 @@
-"""Helm releases whose last operation was cut off or failed: found at every refresh, and freed by the next `up`.
+"""Helm releases that are not whole: found at every refresh, and healed by the next `up`.
 
 Helm keeps each revision of a release in a Secret. One that says pending-install or pending-upgrade refuses every later
-operation, for ever when its program was killed; and a release that failed outside of Pulumi looks unchanged to it. A
-dynamic resource sees both. The class stays importable under this name and has no attributes of its own: Pulumi pickles
-it by reference, so that the state always runs the present code.
+operation, for ever when its program was killed; a release that failed outside of Pulumi looks unchanged to it, and so
+does one of which somebody has removed an object. A dynamic resource sees all three. The class stays importable under
+this name and has no attributes of its own: Pulumi pickles it by reference, so that the state always runs the present
+code.
 """
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
+from cluster import lacking
 from cluster.api import NOT_FOUND, Api, ApiError
 
 QUIET_SECONDS = 60
@@ -26,7 +28,7 @@ WAIT_SECONDS = 10 * 60
 """Bound for all of them to be free, and for an API that does not answer."""
 PAUSE = 2.0
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
-FAILED = "failed"
+FAILED, DEPLOYED = "failed", "deployed"
 CONFLICT = 409
 
 
@@ -47,6 +49,16 @@ class Revision:
     def key(self) -> str:
         """NAMESPACE/NAME."""
         return f"{self.space}/{self.release}"
+
+    @property
+    def held(self) -> bool:
+        """Whether its operation was cut off, or failed, or is under way."""
+        return self.status in (*PENDING, FAILED)
+
+    @property
+    def path(self) -> str:
+        """Of its Secret in the API."""
+        return f"/api/v1/namespaces/{self.space}/secrets/{self.secret}"
 
 
 def newest(secrets: Iterable[Mapping[str, Any]]) -> list[Revision]:
@@ -79,7 +91,10 @@ class HeldReleasesProvider(ResourceProvider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Look for held releases; what was known stays where nobody answers."""
         try:
-            held = {revision.key: revision.status for revision in _held(Api(props["kubeconfig"]), props["spaces"])}
+            api = Api(props["kubeconfig"])
+            revisions = _newest(api, props["spaces"])
+            held = {revision.key: revision.status for revision in revisions if revision.held}
+            held |= {revision.key: f"lacks {words}" for revision, words in _lacking(api, revisions)}
         except ApiError:
             held = props["held"]
         return ReadResult(id_, {**props, "held": held})
@@ -97,18 +112,32 @@ class HeldReleasesProvider(ResourceProvider):
         """Nothing exists outside of the state."""
 
 
-def _held(api: Api, spaces: Sequence[str]) -> list[Revision]:
+def _newest(api: Api, spaces: Sequence[str]) -> list[Revision]:
     query = {"labelSelector": "owner=helm"}
     lists = (api.call("GET", f"/api/v1/namespaces/{space}/secrets", query, brief=True) for space in spaces)
     # An empty list of metadata is null.
-    found = newest(secret for answer in lists for secret in answer["items"] or [])
-    return [revision for revision in found if revision.status in (*PENDING, FAILED)]
+    return newest(secret for answer in lists for secret in answer["items"] or [])
+
+
+def _lacking(api: Api, revisions: Iterable[Revision]) -> Iterator[tuple[Revision, str]]:
+    """Deployed releases of which objects are missing, with their names."""
+    there: dict[str, set[tuple[str, str, str]]] = {}
+    for revision in revisions:
+        if revision.status != DEPLOYED:
+            continue
+        wanted = lacking.promised(api.call("GET", revision.path), revision.space)
+        for kind in {kind for kind, _, _ in wanted} - there.keys():
+            items = api.call("GET", lacking.path(kind), brief=True)["items"] or []
+            there[kind] = {(kind, i["metadata"].get("namespace", ""), i["metadata"]["name"]) for i in items}
+        if words := lacking.sentence(one for one in wanted if one not in there[one[0]]):
+            yield revision, words
 
 
 def _heal(props: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]:
     """Remove the records of operations that were cut off; release to the revisions that were healed, the new ones too.
 
-    A failed release keeps its record: helm changes it, and `install` takes its name again.
+    A failed release keeps its record: helm changes it, and `install` takes its name again. One that lacks something is
+    only noted: its upgrade makes that anew.
     """
     api, healed, deadline = Api(props["kubeconfig"]), dict(before), time.monotonic() + WAIT_SECONDS
     while waiting := _patiently(api, props["spaces"], deadline):
@@ -124,13 +153,15 @@ def _heal(props: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]
                 f"Release {pending[0].key} is {pending[0].status}: somebody changes it; wait, then run up again"
             )
         time.sleep(PAUSE)
+    for revision, words in _lacking(api, _newest(api, props["spaces"])):
+        healed[revision.key] = f"after revision {revision.number}, which lacked {words}"
     return healed
 
 
 def _patiently(api: Api, spaces: Sequence[str], deadline: float) -> list[Revision]:
     while True:
         try:
-            return _held(api, spaces)
+            return [revision for revision in _newest(api, spaces) if revision.held]
         except ApiError as error:
             if error.status is not None or time.monotonic() > deadline:
                 raise
@@ -139,10 +170,9 @@ def _patiently(api: Api, spaces: Sequence[str], deadline: float) -> list[Revisio
 
 def _remove(api: Api, revision: Revision) -> bool:
     """Remove one record, unless it has changed since it was seen."""
-    path = f"/api/v1/namespaces/{revision.space}/secrets/{revision.secret}"
     body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": dict(revision.precondition)}
     try:
-        api.call("DELETE", path, body=body)
+        api.call("DELETE", revision.path, body=body)
     except ApiError as error:
         if error.status in (NOT_FOUND, CONFLICT):
             return False
@@ -155,10 +185,10 @@ def _note(revision: Revision) -> str:
 
 
 class HeldReleases(Resource, module="cluster", name="HeldReleases"):
-    """Helm releases of some namespaces, none of them held."""
+    """Helm releases of some namespaces, all of them whole."""
 
     held: pulumi.Output[dict[str, str]]
-    """Release (NAMESPACE/NAME) to its status, as the last refresh found it."""
+    """Release (NAMESPACE/NAME) to what the last refresh found: a status, or what it lacks."""
     healed: pulumi.Output[dict[str, str]]
     """Release to what was healed last; a release that has this as its description is changed once it was."""
 

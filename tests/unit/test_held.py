@@ -1,12 +1,16 @@
 """Releases that were cut off: which are freed, when, and that nothing else is touched."""
 
+import base64
+import gzip
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
 
-from cluster import held
+from cluster import held, lacking
 from cluster.api import ApiError
 from cluster.held import HeldReleasesProvider
 
@@ -19,10 +23,14 @@ class Records:
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, Any]] = {}
+        self.there_is: list[tuple[str, str, str]] = []
+        """Kind, namespace and name of what is in the cluster."""
         self.passing: Callable[[], object] = lambda: None
         self.error: ApiError | None = None
 
-    def add(self, space: str, release: str, number: int, status: str, age: timedelta = OLD) -> None:
+    def add(
+        self, space: str, release: str, number: int, status: str, age: timedelta = OLD, *, manifest: str = ""
+    ) -> None:
         name = f"sh.helm.release.v1.{release}.v{number}"
         metadata = {
             "name": name,
@@ -32,11 +40,18 @@ class Records:
             "creationTimestamp": (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "labels": {"owner": "helm", "name": release, "status": status, "version": str(number)},
         }
-        self.secrets[f"/api/v1/namespaces/{space}/secrets/{name}"] = {"metadata": metadata}
+        made = base64.b64encode(base64.b64encode(gzip.compress(json.dumps({"manifest": manifest}).encode())))
+        record = {"metadata": metadata, "data": {"release": made.decode()}}
+        self.secrets[f"/api/v1/namespaces/{space}/secrets/{name}"] = record
 
     def call(self, method: str, path: str, query: Any = None, body: Any = None, *, brief: bool = False) -> Any:
         if self.error:
             raise self.error
+        if method == "GET" and path in self.secrets:
+            return self.secrets[path]
+        if method == "GET" and (kinds := [kind for kind in lacking.KINDS if lacking.path(kind) == path]):
+            here = [one for one in self.there_is if one[0] in kinds]
+            return {"items": [{"metadata": {"namespace": space, "name": name}} for _, space, name in here] or None}
         if method == "GET":
             assert query == {"labelSelector": "owner=helm"}
             assert brief, "a record holds the whole manifest"
@@ -139,6 +154,48 @@ def test_nothing_held_is_no_change_and_an_outage_forgets_nothing(records: Record
     assert provider.diff("x", dict(outs), PROPS).changes
     records.error = ApiError("the API server does not answer")
     assert provider.read("x", props).outs == props
+
+
+WEB = yaml.safe_dump_all(
+    [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "a"}},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "web"}},
+        {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "of-another-group"}},
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "ended-and-removed"}},
+        None,
+    ]
+)
+
+
+def test_a_release_of_which_something_was_removed_is_upgraded_once(records: Records) -> None:
+    """Helm and Pulumi compare revisions, not objects: a Deployment that somebody deleted would stay away for ever."""
+    provider = HeldReleasesProvider()
+    records.add("a", "web", 3, "deployed", manifest=WEB)
+    whole = [("Deployment", "a", "web"), ("Service", "a", "web"), ("ClusterRole", "", "web")]
+    records.there_is = whole
+    props = {**PROPS, "held": {}, "healed": {}}
+    assert provider.read("x", props).outs == props
+    records.there_is = [*whole[1:], ("Deployment", "b", "web")]
+    outs = provider.read("x", props).outs
+    assert outs is not None
+    assert outs["held"] == {"a/web": "lacks Deployment web"}
+    assert provider.diff("x", dict(outs), PROPS).changes
+    first = healed(outs)
+    assert first["healed"] == {"a/web": "after revision 3, which lacked Deployment web"}
+    records.add("a", "web", 4, "deployed", manifest=WEB)
+    assert healed(first)["healed"] != first["healed"], "a second loss is another change"
+    records.there_is = whole
+    assert provider.read("x", first).outs == first
+    assert records.there() == ["web.v3", "web.v4"]
+
+
+def test_a_long_list_of_what_is_missing_is_cut(records: Records) -> None:
+    """It is a sentence in a preview, and a release's description."""
+    assert records.secrets == {}
+    assert lacking.sentence([]) == ""
+    missing = {("Service", "a", f"s{n}") for n in range(5)}
+    assert lacking.sentence(missing) == "Service s0, Service s1, Service s2, 2 more"
 
 
 def test_an_api_that_says_no_ends_the_healing_at_once(records: Records) -> None:
