@@ -1,10 +1,7 @@
 """The platform is lost but for its backups, and comes back as it was. After it, no other test has its platform."""
 
-import hashlib
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,26 +11,13 @@ from mlops.objectstore.scripts.s3 import Bucket
 from rehearsal.cloud import Cloud
 from tests.environments import changed, dev
 from tests.rehearsal.cluster import until
-from tests.rehearsal.images import Image
+from tests.rehearsal.kept import Kept
 from tests.rehearsal.services import Platform
 from tests.rehearsal.stores import Server, minio
-from tests.rehearsal.test_platform_registry import SECRET, registry
 
 pytestmark = pytest.mark.long
 BUCKET, LOSS = "offsite", 60
 """Seconds of acknowledged rows that a restore may lose."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What has to come back."""
-
-    run: str
-    artifact: str
-    """Hash of a file of the run."""
-    image: Image
-    rows: dict[int, float]
-    """Step of a metric to when it was acknowledged."""
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +54,14 @@ def backed_up(platform: Platform) -> None:
     kubectl.run("wait", "--for=condition=Complete", "job/now", "-n", "object-store", "--timeout=180s", timeout=200)
 
 
-def written(client: MlflowClient, platform: Platform, folder: Path) -> Kept:
-    """A run with an artifact, an image, and rows after the last copy of either."""
-    run = client.create_run(client.create_experiment(f"kept-{time.time_ns()}")).info.run_id
-    file = folder / "weights.bin"
-    file.write_bytes(os.urandom(5 * 1024 * 1024))
-    client.log_artifact(run, str(file))
-    image = Image.of(f"kept {time.time_ns()}")
-    assert registry(platform, SECRET).push("tests/kept", "1", image)[-1] == 201
-    backed_up(platform)
-    rows = {}
+def rows(client: MlflowClient, run: str) -> dict[int, float]:
+    """A minute of steps of a metric, to when each was acknowledged."""
+    found = {}
     for step in range(60):
         client.log_metric(run, "rows", float(step), step=step)
-        rows[step] = time.time()
+        found[step] = time.time()
         time.sleep(1)
-    return Kept(run, hashlib.sha256(file.read_bytes()).hexdigest(), image, rows)
+    return found
 
 
 def test_a_lost_platform_comes_back_from_its_backups(
@@ -93,16 +70,15 @@ def test_a_lost_platform_comes_back_from_its_backups(
     """Statement 5: rows, artifacts and images by hash; of the databases a minute at most is lost."""
     up(platform, outside)
     with platform.mlflow() as client:
-        kept = written(client, platform, tmp_path)
+        kept = Kept.written(client, platform, tmp_path)
+        backed_up(platform)
+        written = rows(client, kept.run)  # after the last copy
     lost = time.time()
     platform.stack.run("destroy")
     up(platform, outside, archive=2, restore=1)
     with Platform.of(platform.stack, cloud) as again, again.mlflow() as client:
-        until("the run", lambda: client.get_run(kept.run), 60)
+        kept.check(client, again, tmp_path)
         found = {metric.step for metric in client.get_metric_history(kept.run, "rows")}
-        missing = {step: at for step, at in kept.rows.items() if step not in found}
-        print(f"measured: {len(missing)} of {len(kept.rows)} rows lost, of the last {LOSS} s")
+        missing = {step: at for step, at in written.items() if step not in found}
+        print(f"measured: {len(missing)} of {len(written)} rows lost, of the last {LOSS} s")
         assert all(lost - at <= LOSS for at in missing.values())
-        back = Path(client.download_artifacts(kept.run, "weights.bin", str(tmp_path)))
-        assert hashlib.sha256(back.read_bytes()).hexdigest() == kept.artifact
-        assert registry(again, SECRET).pull("tests/kept", kept.image.digest) == kept.image
