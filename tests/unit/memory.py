@@ -103,13 +103,14 @@ def write(folder: Path, tree: Mapping[str, Any]) -> Path:
     return file
 
 
-def engine(folder: Path) -> Engine:
-    """The program of this project on the environment file of a folder."""
+def engine(folder: Path, others: Mapping[str, Provider] | None = None) -> Engine:
+    """The program of this project on the environment file of a folder; `others` serve some types in another way."""
     made = {token: known if token.startswith(NOTHING_BEHIND) else Memory(known) for token, known in RESOURCES.items()}
     made |= {
         "kubernetes:helm.sh/v3:Release": Memory(_Unrendered()),
         "pulumi-python:": Memory(Dynamic()),
         REFERENCE: Memory(StackReferences(folder, config.PROJECT, PASSPHRASE)),
+        **(others or {}),
     }
     answers = {"openstack:networking/getNetwork:getNetwork": lambda _call, args: {"id": f"id-of-{args['name']}"}}
     return Engine(Root(folder), "test", folder / "Pulumi.test.yaml", PROJECT, made, answers, PASSPHRASE, Silent())
