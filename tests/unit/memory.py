@@ -72,7 +72,7 @@ class Memory:
         id_, outputs = graph.Answers().new_resource(MockResourceArgs(type_, name, news))
         return Result(id_, {**graph.unwrapped(outputs), **MADE.get(type_, {})})
 
-    def read(self, call: Call, olds: Result) -> Result:  # noqa: ARG002  the protocol's signature
+    def read(self, call: Call, olds: Result) -> Result | None:  # noqa: ARG002  the protocol's signature
         """It is as it was made."""
         return olds
 

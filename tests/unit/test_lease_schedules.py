@@ -33,7 +33,7 @@ def sat_on(name: str, ended: set[str]) -> bool:
     """Whether a resource is a lease that ended, or of a node on it; what lies on a data volume stays."""
     if name in ended:
         return True
-    return any(lease in ended and name.startswith(f"{node}-") or name == node for node, lease in nodes().items())
+    return any((lease in ended and name.startswith(f"{node}-")) or name == node for node, lease in nodes().items())
 
 
 def told(folder: Path, seed: int) -> Story:

@@ -408,7 +408,7 @@ def test_a_release_is_installed_once_and_its_values_are_in_no_argument(helm: Pat
 
 
 def test_a_helm_that_is_slow_to_read_gets_all_of_its_values(helm: Path, server: Server) -> None:
-    """Under load it begins later than the first look for an interrupt; a pipe would then be left half full (gh-141473)."""
+    """Under load it begins after the first look for an interrupt; a pipe would then be left half full (gh-141473)."""
     helm.write_text(HELM.replace("cat > values", "sleep 0.5; cat > values"))
     provider, news = release_of(helm)
     values = {"text": "x" * 200_000}
