@@ -1,6 +1,6 @@
 """k3s on the machines: servers one after another, agents in one wave.
 
-What runs on a machine is text from node.py, prepare.py and drain.py; here is who waits for whom, and which
+What runs on a machine is text from node.py, prepare.py, leave.py and drain.py; here is who waits for whom, and which
 secret goes where.
 """
 
@@ -14,7 +14,7 @@ import pulumi_command as command
 import pulumi_random as random
 
 import versions
-from cluster import commands, member, node
+from cluster import commands, leave, member, node
 from cluster.machines import VPN_INTERFACE, Machines
 from cluster.registries import Registries
 from config import Artifacts, K3sCluster, Secrets
@@ -70,6 +70,8 @@ class K3s(pulumi.ComponentResource):
         to_agents = told.apply(lambda t: node.secrets(token="", agent_token=t.agent_token))
         for agent in machines.agents:
             joined[agent.name] = self._node(agent, to_agents)
+            if leave.leaves(agent, machines.servers):
+                self._leave(agent)
         for host in machines.hosts:
             self._member(host)
         self.kubeconfig = machines.kubeconfig(args.name, told.apply(lambda t: t.kubeconfig))
@@ -141,6 +143,19 @@ class K3s(pulumi.ComponentResource):
                 gpu=host.gpu,
                 restore=args.restore if first else None,
             )
+        )
+
+    def _leave(self, host: Host) -> None:
+        """Set the timer that empties an agent before its lease ends."""
+        commands.run(
+            f"{host.name}-leave",
+            host,
+            private_key=self._args.machines.private_key,
+            parent=self,
+            script=pulumi.Output.from_input(host.lease_end).apply(partial(leave.script, host.name)),
+            minutes=leave.MINUTES,
+            # k3s, by which it leaves, hands no value on.
+            depends_on=[self.joined[host.name]],
         )
 
     def _member(self, host: Host) -> None:

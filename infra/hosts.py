@@ -45,6 +45,10 @@ class Host:
     labels: Mapping[str, str] = field(default_factory=dict)
     gpu: bool = False
     volumes: tuple[AttachedVolume, ...] = ()
+    lease: str | None = None
+    """Name of the lease that it sits on."""
+    lease_end: pulumi.Input[str] = ""
+    """When that ends, and the machine with it: UTC, "YYYY-MM-DD HH:MM"; "" without a lease."""
     identity: pulumi.Input[str] = ""
     """Changes when the machine is another one: its server id, or its host key."""
 

@@ -93,6 +93,8 @@ class Nodes(pulumi.ComponentResource):
                 labels=node.labels,
                 gpu=node.gpu,
                 volumes=self._attach(n, servers[n], volumes),
+                lease=node.lease,
+                lease_end=args.leases[node.lease].end_date if node.lease else "",
                 identity=servers[n].id,
             )
             for n, node in args.nodes.items()

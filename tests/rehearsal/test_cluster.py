@@ -6,11 +6,13 @@ machines are lost is in test_cluster_life.py, on the same deployment.
 
 import re
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cluster import leave
 from rehearsal.cloud import Cloud
 from rehearsal.kubernetes import names
 from rehearsal.paths import PROJECT
@@ -270,6 +272,37 @@ spec:
     kubectl.run("rollout", "status", "deployment/mover", "-n", "proof", "--timeout=60s", timeout=70)
     audit = "".join(machines.run(n, "cat /var/lib/rancher/k3s/server/logs/audit.log*", check=False) for n in SERVERS)
     assert f"/pods/{pod['metadata']['name']}/eviction" in audit, "it was asked to go, not deleted"
+
+
+def test_an_agent_is_empty_before_its_lease_ends_and_an_extension_takes_that_back(
+    cluster: Stack, kubectl: Kubectl, machines: Machines
+) -> None:
+    """The site deletes the machine without a word to what runs on it. The service is started as its timer would."""
+    end = datetime.strptime(cluster.outputs()["leases"]["gpu"]["end"], leave.FORM)
+    due = machines.run("gpu1", "systemctl show -p NextElapseUSecRealtime --value leasehold-empty.timer")
+    assert f"{end - leave.BEFORE:%Y-%m-%d %H:%M:%S UTC}" in due
+    kubectl.apply(
+        f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: trainer, namespace: proof}}
+spec:
+  nodeSelector: {{kubernetes.io/hostname: gpu1}}
+  tolerations: [{{operator: Exists}}]
+  containers: [{{name: c, image: {IMAGE}, command: [sh, -c, 'trap "exit 0" TERM; while :; do sleep 1; done']}}]
+"""
+    )
+    kubectl.run("wait", "pod/trainer", "-n", "proof", "--for=condition=Ready", "--timeout=60s", timeout=70)
+    machines.run("gpu1", "systemctl start leasehold-empty.service")
+    left = ("get", "pod/trainer", "-n", "proof", "--ignore-not-found", "-o", "name")
+    until("its pod to have left", lambda: not kubectl.run(*left), 60)
+    assert kubectl.get("node", "gpu1")["spec"]["unschedulable"]
+    longer = cluster_only()["infra"]["leases"]["gpu"]["hours"] + 1
+    cluster.write(changed(cluster_only(), {"infra.leases.gpu.hours": longer}))
+    assert cluster.run("up").names("update") == {"Lease gpu", "Command gpu1-leave"}
+    assert "unschedulable" not in kubectl.get("node", "gpu1")["spec"]
+    cluster.write(cluster_only())
+    cluster.run("up")
 
 
 def test_a_kubeconfig_is_enough_of_a_cluster_and_readers_only_read(

@@ -87,8 +87,8 @@ def test_servers_join_one_after_another(graph: Graph) -> None:
 
 def test_every_command_is_pinned_bounded_and_silent(graph: Graph) -> None:
     """Unpinned keys are accepted, waits hang, and what is logged is in a CI log for ever."""
-    found = steps(graph, "prepare", "k3s", "member")
-    assert len(found) == 12
+    found = steps(graph, "prepare", "k3s", "member", "leave")
+    assert len(found) == 13
     for name, command in found.items():
         connection = unwrapped(command.inputs["connection"])
         assert connection["hostKey"], name
@@ -101,6 +101,14 @@ def test_every_command_is_pinned_bounded_and_silent(graph: Graph) -> None:
         assert command.request.deleteBeforeReplace
         if not name.endswith("-member"):
             assert "stdout" in command.request.additionalSecretOutputs
+
+
+def test_only_an_agent_whose_lease_ends_alone_leaves_before(graph: Graph) -> None:
+    """With the servers' lease the cluster ends; and who has no lease is deleted by nobody."""
+    assert set(steps(graph, "leave")) == {"gpu1-leave"}
+    assert "gpu1-k3s" in waits_for(graph, step(graph, "gpu1", "leave"))
+    unleased = {"infra.nodes.gpu1.lease": "platform", "infra.leases.gpu": DELETE, "infra.nodes.gpu1.gpu": False}
+    assert not steps(recorded.record(changed(dev(), unleased)), "leave")
 
 
 def test_secrets_are_marked_and_are_on_stdin_only(graph: Graph) -> None:
