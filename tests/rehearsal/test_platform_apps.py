@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -199,6 +200,28 @@ def test_a_node_without_power_is_asked_by_nobody_after_some_seconds(delivery: De
         machines.reboot(lost)
         until("every node to be Ready", lambda: all(kubectl.ready().values()), 180, 2)
         delivery.platform.recovered()
+
+
+@pytest.mark.long
+def test_a_gpu_lease_that_the_site_ends_costs_no_request_and_one_up_replaces_only_it(delivery: Delivery) -> None:
+    """Production is on the nodes of another lease, without a GPU: the fall back is that nothing has to fall."""
+    platform = delivery.platform
+    stack, machines = platform.stack, platform.machines
+    admin = machines.cloud.admin()
+    base = admin.session.get_endpoint(service_type="reservation", interface="public")
+    with Client(platform.session(PRODUCTION), delivery.url(PRODUCTION)).asking() as client:
+        until("answers", lambda: client.answers, 10)
+        admin.session.delete(f"{base}/leases/{platform.outputs['leases']['gpu']['id']}")
+        until("its machine to be gone", lambda: "gpu1" not in machines.ids(), 120)
+        done = stack.run("up")
+    made = done.names("create") | done.names("replace") | done.names("delete")
+    print(f"measured: {client.answers} answers and {len(client.failures)} failures; {sorted(made)}")
+    assert {"Lease gpu", "Instance gpu1"} <= made
+    assert {name for name in made if not re.search(r"(Lease gpu|\w+ gpu1(-[\w-]+)?)$", name)} == set()
+    assert sum(client.answers.values()) > 100
+    assert not client.failures
+    assert all(delivery.kubectl.ready().values())
+    assert "nothing changed" in stack.run("up", "--expect-no-changes").out
 
 
 def evict(kubectl: Kubectl, pod: str, space: str) -> None:
