@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from apps.git.scripts import bundles
 from mlops.objectstore.scripts.s3 import Bucket
 from rehearsal.cloud import Cloud
+from rehearsal.outside.names import names_lead_to
 from tests.environments import changed, dev
 from tests.rehearsal.cluster import until
 from tests.rehearsal.images import Image
@@ -34,6 +36,8 @@ class Kept:
     image: Image
     rows: dict[int, float]
     """Step of a metric to when it was acknowledged."""
+    releases: list[str]
+    """Commits of the releases repository."""
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +70,23 @@ def backed_up(platform: Platform) -> None:
     """Copy everything now, as docs/platform.md says."""
     kubectl = platform.kubectl
     until("a base backup", lambda: based(platform), 120)
-    kubectl.run("create", "job", "now", "-n", "object-store", "--from=cronjob/object-store-backup")
-    kubectl.run("wait", "--for=condition=Complete", "job/now", "-n", "object-store", "--timeout=180s", timeout=200)
+    for space, cron in (("object-store", "object-store-backup"), ("delivery", "git-backup")):
+        kubectl.run("create", "job", "now", "-n", space, f"--from=cronjob/{cron}")
+        kubectl.run("wait", "--for=condition=Complete", "job/now", "-n", space, "--timeout=180s", timeout=200)
+
+
+def releases(platform: Platform, folder: Path, *, more: bool = False) -> list[str]:
+    """Commits of the releases repository, as a person clones it; with one more that changes nothing."""
+    with names_lead_to(platform.address) as proxy:
+        trusted = {"http.sslCAInfo": str(platform.authority), "http.proxy": proxy}
+        account = {**bundles.login(*platform.password("git")), **trusted}
+        where = folder / f"releases-{time.time_ns()}"
+        bundles.git("clone", "--quiet", f"{platform.url('git')}/releases.git", where, settings=account)
+        if more:
+            who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+            bundles.git("-C", where, *who, "commit", "--quiet", "--allow-empty", "--message=kept")
+            bundles.git("-C", where, "push", "--quiet", "origin", "HEAD:main", settings=account)
+    return bundles.git("-C", where, "log", "--format=%H", "HEAD").split()
 
 
 def written(client: MlflowClient, platform: Platform, folder: Path) -> Kept:
@@ -78,19 +97,20 @@ def written(client: MlflowClient, platform: Platform, folder: Path) -> Kept:
     client.log_artifact(run, str(file))
     image = Image.of(f"kept {time.time_ns()}")
     assert registry(platform, SECRET).push("tests/kept", "1", image)[-1] == 201
+    commits = releases(platform, folder, more=True)
     backed_up(platform)
     rows = {}
     for step in range(60):
         client.log_metric(run, "rows", float(step), step=step)
         rows[step] = time.time()
         time.sleep(1)
-    return Kept(run, hashlib.sha256(file.read_bytes()).hexdigest(), image, rows)
+    return Kept(run, hashlib.sha256(file.read_bytes()).hexdigest(), image, rows, commits)
 
 
 def test_a_lost_platform_comes_back_from_its_backups(
     platform: Platform, outside: Server, cloud: Cloud, tmp_path: Path
 ) -> None:
-    """Statement 5: rows, artifacts and images by hash; of the databases a minute at most is lost."""
+    """Statement 5: rows, artifacts, images and releases by hash; of the databases a minute at most is lost."""
     up(platform, outside)
     with platform.mlflow() as client:
         kept = written(client, platform, tmp_path)
@@ -106,3 +126,4 @@ def test_a_lost_platform_comes_back_from_its_backups(
         back = Path(client.download_artifacts(kept.run, "weights.bin", str(tmp_path)))
         assert hashlib.sha256(back.read_bytes()).hexdigest() == kept.artifact
         assert registry(again, SECRET).pull("tests/kept", kept.image.digest) == kept.image
+        assert releases(again, tmp_path) == kept.releases
