@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 REHEARSAL := $(SUDO) $(PYTHON) -m rehearsal --stack $(ENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long rehearse demo rehearse-down preview policy policy-setup recover destroy bench docs lock clean
+.PHONY: help setup check test test-long rehearse demo rehearse-down preview policy policy-setup recover destroy bench docs sbom lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ bench: setup ## graph building against its goals, as ratios
 
 docs: setup ## write the generated pages
 	@$(PYTHON) docs/generate.py
+
+sbom: setup ## write sbom.cdx.json: all that is pinned, with its digests, as CycloneDX
+	@$(PYTHON) docs/sbom.py
 
 lock: ## renew the lock files after a change of pyproject.toml or of a requirements file
 	@.venv/bin/uv pip compile -q pyproject.toml --extra rehearsal --extra dev --generate-hashes --no-header \

@@ -72,11 +72,11 @@ class Apps(pulumi.ComponentResource):
         given = pulumi.ResourceOptions(providers={"kubernetes": args.access.provider})
         super().__init__("leasehold:apps:Apps", name, None, pulumi.ResourceOptions.merge(opts, given))
         under, platform, wanted = pulumi.ResourceOptions(parent=self), args.platform, args.config
-        permitted = inventory.flows(wanted, platform.base.images.mirror)
+        permitted = inventory.flows(wanted, platform.base.config, platform.base.images.mirror)
         spaces = Spaces("apps-spaces", inventory.spaces(wanted), permitted, args.access, under)
         base = replace(platform.base, spaces={**platform.base.spaces, **spaces.names})
         self._open(base, permitted, set(platform.base.spaces))
-        git = GitServer("git", GitServerArgs(base, platform.ingress, wanted.git_storage_gb), under)
+        git = GitServer("git", GitServerArgs.of(base, wanted, platform), under)
         made = EnvironmentsArgs(base, wanted, platform.ingress, args.registry, args.cd, git)
         self.environments = Environments("environments", made, under)
         builds = Builds("builds", BuildsArgs(base, platform.certificate, wanted.cache_gb), under)

@@ -6,6 +6,7 @@ from mlops.argo import events
 from mlops.argo.accounts import SPACE as WORKFLOWS
 from mlops.flows import WORLD, Flow, port_of
 from mlops.monitoring import PROMETHEUS_PORT
+from mlops.objectstore import contract as objects
 from mlops.registry import spec as registry
 from mlops.spaces import Space
 
@@ -24,7 +25,7 @@ def spaces(apps: config.Apps) -> tuple[Space, ...]:
         for name, target in apps.environments.items()
     )
     return (
-        Space(DELIVERY, cpu="500m", memory="1Gi", pods=4, storage=f"{apps.git_storage_gb}Gi"),
+        Space(DELIVERY, cpu="500m", memory="1536Mi", pods=4, storage=f"{apps.git_storage_gb}Gi"),
         Space(BUILDS, cpu="4", memory="8Gi", pods=4, level="privileged", why=reason),
         *environments,
     )
@@ -35,13 +36,24 @@ def pods(target: config.Target) -> int:
     return max(target.replicas, target.most or 0)
 
 
-def flows(apps: config.Apps, mirror: str | None = None) -> tuple[Flow, ...]:
+def copies(platform: config.Platform) -> Flow:
+    """The way of repositories to the place of their copies, and back."""
+    store, inside, why = platform.backups.store, platform.object_store, "copies of repositories, and their return"
+    if store is not None:
+        return Flow(DELIVERY, WORLD, (port_of(store.endpoint),), why)
+    if isinstance(inside, config.ExternalStore):
+        return Flow(DELIVERY, WORLD, (port_of(inside.endpoint),), why)
+    return Flow(DELIVERY, objects.NAME, (objects.PORT,), why)
+
+
+def flows(apps: config.Apps, platform: config.Platform, mirror: str | None = None) -> tuple[Flow, ...]:
     """The permitted flows; `mirror` is the URL where images come from, if not from upstream."""
     source = apps.source.url
     found = [
         Flow(INGRESS, DELIVERY, (ports.GIT,), "people push a model's source and look at releases"),
         Flow(ARGO_CD, DELIVERY, (ports.GIT,), "what Git says is what runs"),
         Flow(WORKFLOWS, DELIVERY, (ports.GIT,), "steps read a model's source and write down what may run"),
+        copies(platform),
         Flow(WORKFLOWS, BUILDS, (ports.BUILDS,), "steps have images built"),
         Flow(BUILDS, REGISTRY, (registry.PORT,), "images are pushed"),
         Flow(

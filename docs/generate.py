@@ -212,7 +212,9 @@ def flows() -> str:
         config.Apps.model_validate({"gate": {"classes": ["any"]}}),
     )
     spaces = (*inventory.spaces(wanted), *applications.spaces(model))
-    permitted = {*inventory.flows(wanted), *applications.flows(model)}
+    # Where copies go is one place or the other: inside without a store outside.
+    inside = applications.copies(config.Platform(domain=wanted.domain))
+    permitted = {*inventory.flows(wanted), *applications.flows(model, wanted), inside}
     lines = [
         "# Namespaces and flows",
         "",

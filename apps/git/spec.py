@@ -10,23 +10,26 @@ from mlops.pods import hardened, mount
 NAME = "git"
 RELEASES, MODEL = "releases", "model"
 """Its repositories: what runs where, and the model's source."""
-PEOPLE, STEPS, ARGO_CD = "people", "steps", "argocd"
+PEOPLE, STEPS, ARGO_CD, BACKUP = "people", "steps", "argocd", "backup"
 """Its accounts."""
 READ, WRITE = "read", "write"
 DATA, ACCOUNTS, PROGRAM = "/var/lib/git", "/run/accounts", "/srv/git"
 USER = 1000
 
 
+SERVER = f"http://{NAME}.{DELIVERY}.svc:{ports.GIT}"
+
+
 def url(repository: str) -> str:
     """Where pods reach a repository."""
-    return f"http://{NAME}.{DELIVERY}.svc:{ports.GIT}/{repository}.git"
+    return f"{SERVER}/{repository}.git"
 
 
 def rights() -> dict[str, Any]:
     """Who may do what. People revert by writing releases; Argo CD, which runs what is written, writes nothing."""
     return {
-        RELEASES: {"linear": True, "rights": {PEOPLE: WRITE, STEPS: WRITE, ARGO_CD: READ}},
-        MODEL: {"linear": False, "rights": {PEOPLE: WRITE, STEPS: READ}},
+        RELEASES: {"linear": True, "rights": {PEOPLE: WRITE, STEPS: WRITE, ARGO_CD: READ, BACKUP: READ}},
+        MODEL: {"linear": False, "rights": {PEOPLE: WRITE, STEPS: READ, BACKUP: READ}},
     }
 
 
@@ -43,6 +46,15 @@ def labels() -> dict[str, str]:
 def service() -> dict[str, Any]:
     """The spec of its Service."""
     return {"selector": labels(), "ports": [{"name": "http", "port": ports.GIT, "targetPort": "http"}]}
+
+
+def security() -> dict[str, Any]:
+    """The security context of its pods."""
+    return {
+        "runAsNonRoot": True,
+        **{"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def _probe(**more: Any) -> dict[str, Any]:
@@ -73,11 +85,7 @@ def server(image: str, mounted: Any, accounts: Any, claim: Any, generation: str)
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": {
-            "runAsNonRoot": True,
-            **{"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": security(),
         "containers": [container],
         "volumes": [
             {"name": "program", "configMap": {"name": mounted}},

@@ -11,10 +11,16 @@ import pulumi
 
 import config
 from mlops.flows import WORLD, Flow, port_of
-from mlops.services import S3, Keys
+from mlops.services import Keys
 
 if TYPE_CHECKING:
     from mlops.base import Base
+    from mlops.objectstore import ObjectStore
+
+REPOSITORIES = "git-backup"
+"""The CronJob of the apps layer that copies the Git server's repositories, to `git` of the place."""
+REPOSITORIES_SCHEDULE = "*/15 * * * *"
+"""Its own: what runs where changes at any time, and a look at what has not changed costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +55,15 @@ def outside(base: "Base", archive: int) -> Place | None:
     return Place(store.endpoint, store.region, store.bucket, folder(base, archive), keys)
 
 
-def databases(base: "Base", archive: int, s3: S3 | None, keys: Keys | None) -> Place:
-    """The place of the databases' archive: outside, else in the object store, where it outlives the databases only."""
-    place = outside(base, archive)
-    if place is not None:
-        return place
-    if s3 is None or keys is None:
-        raise ValueError("there is no place for the databases' backups: mlops.rules makes sure of one")
-    return Place(s3.endpoint, s3.region, s3.buckets["backups"], folder(base, archive), keys)
+def place(base: "Base", archive: int, store: "ObjectStore | None", purpose: str) -> Place:
+    """The place of an archive: outside, else in the purpose's bucket of the object store, which it does not outlive."""
+    found = outside(base, archive)
+    if found is not None:
+        return found
+    if store is None:
+        raise ValueError(f"there is no place for the archive {purpose}: mlops.rules makes sure of one")
+    s3 = store.s3
+    return Place(s3.endpoint, s3.region, s3.buckets[purpose], folder(base, archive), store.keys(purpose))
 
 
 def flows(platform: config.Platform) -> tuple[Flow, ...]:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from apps.git.scripts import bundles
 from mlops.objectstore.scripts.s3 import Bucket
 from rehearsal.cloud import Cloud
+from rehearsal.outside.names import names_lead_to
 from tests.environments import changed, dev
 from tests.rehearsal.cluster import until
 from tests.rehearsal.kept import Kept
@@ -50,8 +52,23 @@ def backed_up(platform: Platform) -> None:
     """Copy everything now, as docs/platform.md says."""
     kubectl = platform.kubectl
     until("a base backup", lambda: based(platform), 120)
-    kubectl.run("create", "job", "now", "-n", "object-store", "--from=cronjob/object-store-backup")
-    kubectl.run("wait", "--for=condition=Complete", "job/now", "-n", "object-store", "--timeout=180s", timeout=200)
+    for space, cron in (("object-store", "object-store-backup"), ("delivery", "git-backup")):
+        kubectl.run("create", "job", "now", "-n", space, f"--from=cronjob/{cron}")
+        kubectl.run("wait", "--for=condition=Complete", "job/now", "-n", space, "--timeout=180s", timeout=200)
+
+
+def releases(platform: Platform, folder: Path, *, more: bool = False) -> list[str]:
+    """Commits of the releases repository, as a person clones it; with one more that changes nothing."""
+    with names_lead_to(platform.address) as proxy:
+        trusted = {"http.sslCAInfo": str(platform.authority), "http.proxy": proxy}
+        account = {**bundles.login(*platform.password("git")), **trusted}
+        where = folder / f"releases-{time.time_ns()}"
+        bundles.git("clone", "--quiet", f"{platform.url('git')}/releases.git", where, settings=account)
+        if more:
+            who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+            bundles.git("-C", where, *who, "commit", "--quiet", "--allow-empty", "--message=kept")
+            bundles.git("-C", where, "push", "--quiet", "origin", "HEAD:main", settings=account)
+    return bundles.git("-C", where, "log", "--format=%H", "HEAD").split()
 
 
 def rows(client: MlflowClient, run: str) -> dict[int, float]:
@@ -67,10 +84,11 @@ def rows(client: MlflowClient, run: str) -> dict[int, float]:
 def test_a_lost_platform_comes_back_from_its_backups(
     platform: Platform, outside: Server, cloud: Cloud, tmp_path: Path
 ) -> None:
-    """Statement 5: rows, artifacts and images by hash; of the databases a minute at most is lost."""
+    """Statement 5: rows, artifacts, images and releases by hash; of the databases a minute at most is lost."""
     up(platform, outside)
     with platform.mlflow() as client:
         kept = Kept.written(client, platform, tmp_path)
+        commits = releases(platform, tmp_path, more=True)
         backed_up(platform)
         written = rows(client, kept.run)  # after the last copy
     lost = time.time()
@@ -82,3 +100,4 @@ def test_a_lost_platform_comes_back_from_its_backups(
         missing = {step: at for step, at in written.items() if step not in found}
         print(f"measured: {len(missing)} of {len(written)} rows lost, of the last {LOSS} s")
         assert all(lost - at <= LOSS for at in missing.values())
+        assert releases(again, tmp_path) == commits

@@ -86,4 +86,4 @@ def spaces(form: str) -> tuple[Space, ...]:
 def more_flows(form: str) -> tuple[Flow, ...]:
     """The flows that the applications of a form have beside those of the platform."""
     apps = environment(form).apps
-    return apps_inventory.flows(apps) if apps else ()
+    return apps_inventory.flows(apps, platform(form)) if apps else ()

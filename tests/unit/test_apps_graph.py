@@ -83,18 +83,28 @@ def test_argo_cd_may_make_two_kinds_of_objects_in_the_environments_and_nothing_e
 
 def test_only_the_stated_flows_reach_an_environment_and_none_leads_into_the_world() -> None:
     """A model that is taken over should find nobody."""
-    permitted = inventory.flows(config.Apps.model_validate(dev()["apps"]))
+    permitted = inventory.flows(config.Apps.model_validate(dev()["apps"]), platforms.platform("apps"))
     assert {flow.source for flow in permitted if flow.target in NAMES} == {"ingress", "workflows", "monitoring"}
     assert not [flow for flow in permitted if flow.source in NAMES]
 
 
 def test_only_builds_reach_into_the_world_and_only_for_images() -> None:
     """They run what a repository says; the steps, which have passwords, reach only where their source is."""
-    tree = dev()["apps"]
-    permitted = inventory.flows(config.Apps.model_validate(tree), "http://mirror.example.org:5000")
+    tree, inside = dev()["apps"], platforms.platform("apps")
+    permitted = inventory.flows(config.Apps.model_validate(tree), inside, "http://mirror.example.org:5000")
     assert [(flow.source, flow.ports) for flow in permitted if flow.target == WORLD] == [("builds", (443, 5000))]
     elsewhere = config.Apps.model_validate({**tree, "source": {"url": "https://git.example.org/model"}})
-    assert ("workflows", (443,)) in [(f.source, f.ports) for f in inventory.flows(elsewhere) if f.target == WORLD]
+    out = [(flow.source, flow.ports) for flow in inventory.flows(elsewhere, inside) if flow.target == WORLD]
+    assert ("workflows", (443,)) in out
+
+
+@pytest.mark.parametrize(
+    ("form", "target", "port"), [("apps", "object-store", 9000), ("full", WORLD, 443), ("external", WORLD, 443)]
+)
+def test_repositories_are_copied_to_one_place_and_their_pods_reach_no_other(form: str, target: str, port: int) -> None:
+    """A store outside where there is one, and the cluster's own for want of it."""
+    permitted = inventory.flows(config.Apps.model_validate(dev()["apps"]), platforms.platform(form))
+    assert [(f.target, f.ports) for f in permitted if f.source == inventory.DELIVERY] == [(target, (port,))]
 
 
 def test_what_steps_are_told_is_read_by_them_and_no_secret_is_in_it() -> None:
@@ -113,13 +123,13 @@ def test_passwords_are_secrets_and_each_account_has_its_own() -> None:
     """Argo CD's must not open what only steps may write."""
     found = shipped()
     accounts = graph.of_space(found, SECRET, inventory.DELIVERY)["git-accounts"]["stringData"]
-    assert set(accounts) == {git.PEOPLE, git.STEPS, git.ARGO_CD}
+    assert set(accounts) == {git.PEOPLE, git.STEPS, git.ARGO_CD, git.BACKUP}
     assert len(set(accounts.values())) == len(accounts)
     for resource in found.of(SECRET).values():
         for key, value in resource.inputs.get("stringData", {}).items():
             assert graph.is_secret(value) or graph.is_secret(resource.inputs["stringData"]), (resource.name, key)
     reading = [who for who, right in git.rights()[git.RELEASES]["rights"].items() if right == "read"]
-    assert reading == [git.ARGO_CD]
+    assert reading == [git.ARGO_CD, git.BACKUP]
 
 
 def test_the_volume_of_the_releases_is_protected() -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from config import Platform
+from mlops.backups import REPOSITORIES, REPOSITORIES_SCHEDULE
 from mlops.monitoring.cron import longest_gap
 from mlops.scrapes import Scrape
 
@@ -27,6 +28,7 @@ PROMOTIONS = "promot.*"
 """Names of the workflow templates that promote a model: promote, promotion-staging and so on."""
 BACKUPS = ".*(backup|mirror).*"
 """Names of the CronJobs that copy something away."""
+_BACKUP_REMEDY = "See why the last one failed: kubectl -n {{ $labels.namespace }} get pods,backups,jobs"
 Severity = Literal["none", "info", "warning", "critical"]
 
 
@@ -153,31 +155,40 @@ def _workflows() -> Iterator[Alert]:
 
 
 def _backups(config: Platform) -> Iterator[Alert]:
-    limit = int((longest_gap(config.backups.schedule) + GRACE).total_seconds())
     last = "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp"
     since = 'kube_namespace_created{namespace="postgres"}'
-    jobs = f'{{cronjob=~"{BACKUPS}"}}'
-    remedy = "See why the last one failed: kubectl -n {{ $labels.namespace }} get pods,backups,jobs"
     if config.postgres.enabled:
         # Before the first backup, the age of what it would protect counts.
         yield Alert(
             "BackupOld",
-            f"time() - max by (namespace) ({last} or {since}) > {limit}",
+            f"time() - max by (namespace) ({last} or {since}) > {_overdue(config.backups.schedule)}",
             "critical",
             "the last backup of the databases is {{ $value | humanizeDuration }} old",
-            remedy,
+            _BACKUP_REMEDY,
             wait="1m",
             labels={"of": "databases"},
         )
-    yield Alert(
+    others = f'cronjob=~"{BACKUPS}",cronjob!="{REPOSITORIES}"'
+    yield _copied(others, config.backups.schedule, "copies")
+    yield _copied(f'cronjob="{REPOSITORIES}"', REPOSITORIES_SCHEDULE, "repositories")
+
+
+def _overdue(schedule: str) -> int:
+    """Seconds after which a backup by this schedule is too old."""
+    return int((longest_gap(schedule) + GRACE).total_seconds())
+
+
+def _copied(jobs: str, schedule: str, of: str) -> Alert:
+    """That CronJobs, by a selector of labels, have not succeeded for too long."""
+    return Alert(
         "BackupOld",
-        f"time() - max by (namespace, cronjob) (kube_cronjob_status_last_successful_time{jobs}"
-        f" or kube_cronjob_created{jobs}) > {limit}",
+        f"time() - max by (namespace, cronjob) (kube_cronjob_status_last_successful_time{{{jobs}}}"
+        f" or kube_cronjob_created{{{jobs}}}) > {_overdue(schedule)}",
         "critical",
         "{{ $labels.cronjob }} last succeeded {{ $value | humanizeDuration }} ago",
-        remedy,
+        _BACKUP_REMEDY,
         wait="1m",
-        labels={"of": "copies"},
+        labels={"of": of},
     )
 
 

@@ -11,10 +11,10 @@ ENDPOINT = f"http://{NAME}.{NAME}.svc:{PORT}"
 CLAIM = "object-store-data"
 SELECTOR = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "leasehold"}
 
-BUCKETS = ("mlflow", "workflows", "registry", "backups")
+BUCKETS = ("mlflow", "workflows", "registry", "backups", "git-backups")
 """Purposes. Each is a bucket, and an application of that name which alone has keys for it."""
 COPIED = ("mlflow", "workflows", "registry")
-"""Buckets that a backup outside covers: the databases' own backups go there by themselves."""
+"""Buckets that a backup outside covers: backups of the databases and of repositories go there by themselves."""
 ROOT = "leasehold-root"
 """Who administers a store in the cluster."""
 METRICS_USER = "metrics"

@@ -75,10 +75,9 @@ class PostgresArgs:
     @classmethod
     def of(cls, base: Base, store: ObjectStore | None, certificates: pulumi.Resource) -> "PostgresArgs":
         """With the archives that the environment names."""
-        s3, keys = (store.s3, store.keys("backups")) if store else (None, None)
         wanted = base.config.backups
-        archive = backups.databases(base, wanted.archive, s3, keys)
-        restored = backups.databases(base, wanted.restore, s3, keys) if wanted.restore else None
+        archive = backups.place(base, wanted.archive, store, "backups")
+        restored = backups.place(base, wanted.restore, store, "backups") if wanted.restore else None
         return cls(base, archive, restored, certificates)
 
 

@@ -8,9 +8,10 @@ import hmac
 import http.client
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 PART = 16 * 2**20
@@ -169,25 +170,59 @@ def kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 def copy(item: Item, source: Bucket, target: Bucket, key: str) -> None:
     """Copy an object, part by part where it is large. One that changes meanwhile is refused: the next run takes it."""
-    path, destination = f"/{source.name}/{item.key}", f"/{target.name}/{key}"
+    path = f"/{source.name}/{item.key}"
     if item.size <= PART:
         answer = source.store.call("GET", path)
         target.put(key, answer.body, kept(answer.headers))
         return
     about = source.store.call("HEAD", path).headers
-    begun = target.store.call("POST", destination, {"uploads": ""}, b"", kept(about))
-    upload = next(e.text or "" for e in ET.fromstring(begun.body).iter() if e.tag.endswith("UploadId"))  # noqa: S314  as above
-    size, parts = max(PART, -(-item.size // MOST_PARTS)), []
+    upload(target, key, _parts(source, item, about["etag"]), kept(about))
+
+
+def send(file: Path, target: Bucket, key: str) -> None:
+    """Write a file as an object, part by part where it is large."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        if size <= PART:
+            target.put(key, opened.read())
+        else:
+            upload(target, key, iter(lambda: opened.read(_part(size)), b""), {})
+
+
+def fetch(item: Item, source: Bucket, file: Path) -> None:
+    """Write an object that is not empty into a file. One that changes meanwhile is refused."""
+    with file.open("wb") as opened:
+        for part in _parts(source, item, f'"{item.etag}"'):
+            opened.write(part)
+
+
+def _part(size: int) -> int:
+    """Bytes of the parts of an object."""
+    return max(PART, -(-size // MOST_PARTS))
+
+
+def _parts(source: Bucket, item: Item, etag: str) -> Iterator[bytes]:
+    """The content of an object, as long as it is the one of this etag."""
+    size = _part(item.size)
+    for start in range(0, item.size, size):
+        span = {"range": f"bytes={start}-{min(start + size, item.size) - 1}", "if-match": etag}
+        yield source.store.call("GET", f"/{source.name}/{item.key}", None, b"", span).body
+
+
+def upload(target: Bucket, key: str, parts: Iterable[bytes], headers: Mapping[str, str]) -> None:
+    """Write an object of several parts; what fails leaves nothing behind."""
+    destination = f"/{target.name}/{key}"
+    begun = target.store.call("POST", destination, {"uploads": ""}, b"", headers)
+    begun_as = next(e.text or "" for e in ET.fromstring(begun.body).iter() if e.tag.endswith("UploadId"))  # noqa: S314  as above
+    written = []
     try:
-        for number, start in enumerate(range(0, item.size, size), 1):
-            span = {"range": f"bytes={start}-{min(start + size, item.size) - 1}", "if-match": about["etag"]}
-            piece = source.store.call("GET", path, None, b"", span).body
-            done = target.store.call("PUT", destination, {"partNumber": str(number), "uploadId": upload}, piece)
-            parts.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{done.headers['etag']}</ETag></Part>")
-        text = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>"
-        ended = target.store.call("POST", destination, {"uploadId": upload}, text.encode())
+        for number, piece in enumerate(parts, 1):
+            done = target.store.call("PUT", destination, {"partNumber": str(number), "uploadId": begun_as}, piece)
+            written.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{done.headers['etag']}</ETag></Part>")
+        text = f"<CompleteMultipartUpload>{''.join(written)}</CompleteMultipartUpload>"
+        ended = target.store.call("POST", destination, {"uploadId": begun_as}, text.encode())
         if b"<Error>" in ended.body:  # said with status 200, because the answer began before the end was known
             raise S3Error(f"POST {destination}", 500, ended.body.decode(errors="replace"))
     except BaseException:
-        target.store.call("DELETE", destination, {"uploadId": upload}, accept=(404,))
+        target.store.call("DELETE", destination, {"uploadId": begun_as}, accept=(404,))
         raise
