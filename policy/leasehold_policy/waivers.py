@@ -143,6 +143,7 @@ WAIVERS: tuple[Waiver, ...] = (
             *("object-store", "object-store-backup", "object-store-buckets", "postgres-cluster-postgres", "traefik"),
             *("registry-pull", "registry-push", "registry-restart", "log-analysis", "train-model", "test-staging"),
             *("build-container-image", "deploy-container-image", "promote-model", "revert", "finish"),
+            *("load-test", "ray-head", "ray-worker"),
         ),
         "versions.py names tags; `leasehold:images.digests` pins them where digests are at hand, as a rehearsal does",
     ),
