@@ -24,6 +24,9 @@ from mlops.mlflow import Mlflow
 from mlops.registry import Registry
 from versions import Image
 
+PULLED = pulumi.CustomTimeouts(create="20m", update="20m")
+"""An image of some gigabytes comes first, and each node takes its time."""
+
 
 @dataclass(frozen=True)
 class RayArgs:
@@ -61,9 +64,10 @@ class Ray(pulumi.ComponentResource):
         named = {"gcs": ports.RAY_HEAD, "dashboard": ports.RAY_DASHBOARD}
         named |= {"client": ports.RAY_CLIENT, "door": ports.RAY_DOOR}
         front = pages.front(base, SPACE, HEAD, pages.service(HEAD, named), self)
-        head = StatefulSet(HEAD, metadata=pages.metadata(base, SPACE, HEAD), spec=spec.head(cluster), opts=under)
+        slow = pulumi.ResourceOptions.merge(under, pulumi.ResourceOptions(custom_timeouts=PULLED))
+        head = StatefulSet(HEAD, metadata=pages.metadata(base, SPACE, HEAD), spec=spec.head(cluster), opts=slow)
         # They join by the head's name; no value of it says that it is there.
-        joining = base.under(self, [head])
+        joining = pulumi.ResourceOptions.merge(slow, pulumi.ResourceOptions(depends_on=[head]))
         StatefulSet(WORKER, metadata=pages.metadata(base, SPACE, WORKER), spec=spec.workers(cluster), opts=joining)
         PodDisruptionBudget(
             f"{WORKER}-budget", metadata=pages.metadata(base, SPACE, WORKER), spec=spec.budget(), opts=under

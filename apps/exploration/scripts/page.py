@@ -1,6 +1,7 @@
 """The page: versions of a model with their aliases and evidence, and the runs behind them. It changes nothing."""
 
 import os
+from http.client import HTTPException
 from typing import Any
 
 import streamlit as st
@@ -66,7 +67,7 @@ def main() -> None:
     try:
         versions(model)
         runs(model)
-    except (OSError, ValueError, KeyError) as problem:
+    except (OSError, HTTPException, ValueError, KeyError) as problem:
         st.error(f"MLflow does not answer as it should: {problem}")
 
 

@@ -29,7 +29,7 @@ class Tracking:
     password: str
 
     def ask(self, path: str, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None) -> Tree:
-        """Its answer. Raises OSError or ValueError where it gives none."""
+        """Its answer. Raises OSError, HTTPException or ValueError where it gives none."""
         asked = f"{self.url}/api/2.0/mlflow/{path}" + (f"?{urlencode(query)}" if query else "")
         login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}

@@ -79,7 +79,7 @@ class MlflowArgs:
     """For the bucket of artifacts."""
     ingress: Ingress
     reader: bool = False
-    """Whether there is a user who sees everything and changes nothing."""
+    """Whether there is a user who sees what all others made and changes nothing of it."""
 
 
 class Mlflow(pulumi.ComponentResource):

@@ -16,7 +16,7 @@ from mlflow.server.auth.db.cli import upgrade as upgrade_users
 ACCOUNTS = Path("/run/accounts")
 """One file a user: its name, and in it the password."""
 READER = "reader"
-"""A user who sees everything of these kinds and changes nothing; without a file of it there is none."""
+"""A user who sees what all others made of these kinds and changes none of it; without a file of it there is none."""
 SEEN = ("experiment", "registered_model")
 
 
