@@ -80,7 +80,7 @@ lock: ## renew the lock files after a change of pyproject.toml or of a requireme
 		--no-emit-index-url --python-version 3.11 -o policy/requirements.lock
 	@.venv/bin/uv pip compile -q rehearsal/kubernetes/go.in --universal --generate-hashes --no-header \
 		--no-emit-index-url --python-version 3.11 -o rehearsal/kubernetes/go.lock
-	@for name in rehearsal/images/mlflow rehearsal/images/tools examples/model/requirements; do .venv/bin/uv pip compile -q $$name.in \
+	@for name in $(addprefix rehearsal/images/,mlflow tools locust streamlit ray) examples/model/requirements examples/exploration/requirements; do .venv/bin/uv pip compile -q $$name.in \
 		--generate-hashes --no-header --no-emit-index-url --python-version 3.11 --python-platform x86_64-manylinux_2_36 -o $$name.lock \
 		|| exit 1; done
 

@@ -51,6 +51,12 @@ class Image:
     digest: str | None = None
     """sha256:... of its manifest or index. None: not known here, so an environment may give it (`leasehold:images`)."""
 
+    @classmethod
+    def of(cls, tagged: str) -> "Image":
+        """An image by its name and tag."""
+        name, _, tag = tagged.rpartition(":")
+        return cls(name, tag)
+
     @property
     def registry(self) -> str:
         """Host that it comes from."""
@@ -187,6 +193,11 @@ SBOM_SCANNER = Image(
 # Steps of the pipeline: Python with git.
 # renovate: datasource=docker depName=docker.io/library/python allowedVersions=<3.14
 PYTHON_GIT = Image("docker.io/library/python", "3.13.9-trixie")
+# renovate: datasource=docker depName=docker.io/locustio/locust
+LOCUST = Image("docker.io/locustio/locust", "2.47.0")
+# Clients must have the same release, and the same minor version of Python.
+# renovate: datasource=docker depName=docker.io/rayproject/ray versioning=loose
+RAY = Image("docker.io/rayproject/ray", "2.60.0-py311")
 
 IMAGES: tuple[Image, ...] = (
     *CERT_MANAGER_IMAGES,
@@ -203,9 +214,20 @@ IMAGES: tuple[Image, ...] = (
         REGISTRY,
     ),
     *(ARGO_CD, REDIS, *ARGO_WORKFLOWS_IMAGES, ARGO_EVENTS, NATS, PROMETHEUS_OPERATOR, CONFIG_RELOADER, PROMETHEUS),
-    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, PYTHON, PYTHON_GIT, BUILDKIT, SBOM_SCANNER),
+    *(
+        ALERTMANAGER,
+        NODE_EXPORTER,
+        KUBE_STATE_METRICS,
+        GRAFANA,
+        PYTHON,
+        PYTHON_GIT,
+        BUILDKIT,
+        SBOM_SCANNER,
+        LOCUST,
+        RAY,
+    ),
 )
-"""Every image that the platform runs."""
+"""Every image that the platform and the applications run, but for those that an environment names itself."""
 
 
 def k3s(version: str = K3S) -> tuple[Artifact, Artifact, Artifact]:

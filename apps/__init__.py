@@ -14,7 +14,10 @@ import config
 from apps import inventory
 from apps.builds import Builds, BuildsArgs
 from apps.environments import Environments, EnvironmentsArgs
+from apps.exploration import Exploration, ExplorationArgs
 from apps.git import GitServer, GitServerArgs
+from apps.load_test import LoadTest, LoadTestArgs
+from apps.ray import Ray, RayArgs
 from apps.settings import Facts
 from apps.steps import Steps, StepsArgs
 from apps.webhook import Webhook, WebhookArgs
@@ -84,9 +87,10 @@ class Apps(pulumi.ComponentResource):
         told = StepsArgs(base, wanted, self._facts(args, image), git, args.mlflow, args.source_token)
         steps = Steps("steps", told, under)
         self.settings = steps.settings
-        joined = WorkflowsArgs(base, wanted, image, steps, builds, args.mlflow, args.registry, args.argo)
-        Workflows("workflows", joined, under)
         self.services = [git.service, *self.environments.services]
+        ray = self._extras(args, base)
+        joined = WorkflowsArgs(base, wanted, image, steps, builds, args.mlflow, args.registry, args.argo, ray)
+        Workflows("workflows", joined, under)
         if wanted.webhook and platform.events is not None:
             Webhook("webhook", WebhookArgs(base, wanted.source, platform.events, platform.ingress), under)
         self.register_outputs({})
@@ -99,6 +103,21 @@ class Apps(pulumi.ComponentResource):
             "promote": f"{step} approve --settings FILE --digest DIGEST --run RUN --why TEXT",
             "revert": f"{step} revert --settings FILE --why TEXT",
         }
+
+    def _extras(self, args: AppsArgs, base: Base) -> pulumi.Output[str] | None:
+        """What is off unless it is asked for; the Secret of Ray's clients, where there is Ray."""
+        under, wanted, ingress = pulumi.ResourceOptions(parent=self), args.config, args.platform.ingress
+        if wanted.load_test:
+            tried = LoadTestArgs(base, wanted, wanted.load_test, ingress)
+            self.services.append(LoadTest("load-test", tried, under).service)
+        if wanted.exploration:
+            shown = ExplorationArgs(base, wanted.model, wanted.exploration, ingress, args.mlflow, args.registry)
+            self.services.append(Exploration("exploration", shown, under).service)
+        if wanted.ray is None:
+            return None
+        ray = Ray("ray", RayArgs(base, wanted.ray, ingress, args.mlflow, args.registry), under)
+        self.services.append(ray.service)
+        return ray.client
 
     def _open(self, base: Base, permitted: Sequence[Flow], closed: set[str]) -> None:
         """What the platform's namespaces let through for this layer, beside their own."""

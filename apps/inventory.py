@@ -1,7 +1,7 @@
 """Which namespaces and flows an environment's applications have, beside those of the platform. Pure."""
 
 import config
-from apps import ports
+from apps import extras, ports
 from mlops.argo import events
 from mlops.argo.accounts import SPACE as WORKFLOWS
 from mlops.flows import WORLD, Flow, port_of
@@ -28,6 +28,7 @@ def spaces(apps: config.Apps) -> tuple[Space, ...]:
         Space(DELIVERY, cpu="500m", memory="1536Mi", pods=4, storage=f"{apps.git_storage_gb}Gi"),
         Space(BUILDS, cpu="4", memory="8Gi", pods=4, level="privileged", why=reason),
         *environments,
+        *extras.spaces(apps),
     )
 
 
@@ -72,4 +73,4 @@ def flows(apps: config.Apps, platform: config.Platform, mirror: str | None = Non
             Flow(WORKFLOWS, name, (ports.SERVER,), "steps ask what is served, and test it"),
             Flow(MONITORING, name, (ports.SERVER,), "metrics"),
         ]
-    return tuple(found)
+    return (*found, *extras.flows(apps))

@@ -6,12 +6,16 @@ Each rule is a pure function from the environment to problems; none of them rais
 from collections.abc import Iterator
 
 import config
-from apps import inventory, settings
+from apps import extras, inventory, settings
+from apps.load_test import spec as load_test
 from config import Environment, Problem
 from mlops import inventory as platform_inventory
+from versions import Image
 
 OWNED = ("kube-", "leasehold-", "default")
 """Beginnings of namespaces in which nobody else makes anything."""
+BODIES = 900_000
+"""Bytes of a load test's bodies."""
 
 
 def check(environment: Environment) -> Iterator[Problem]:
@@ -27,6 +31,8 @@ def check(environment: Environment) -> Iterator[Problem]:
     yield from _numbers(apps)
     yield from _webhook(apps, platform)
     yield from _drift(apps, platform)
+    yield from _load_test(apps)
+    yield from _named_images(environment)
 
 
 def _needs(platform: config.Platform) -> Iterator[Problem]:
@@ -44,6 +50,7 @@ def _needs(platform: config.Platform) -> Iterator[Problem]:
 
 def _names(apps: config.Apps, platform: config.Platform) -> Iterator[Problem]:
     taken = {space.name for space in platform_inventory.spaces(platform)} | {inventory.DELIVERY, inventory.BUILDS}
+    taken |= {space.name for space in extras.spaces(apps)}
     for name, target in apps.environments.items():
         key = f"apps.environments.{name}"
         if name in taken or name.startswith(OWNED):
@@ -81,3 +88,23 @@ def _drift(apps: config.Apps, platform: config.Platform) -> Iterator[Problem]:
     if apps.drift is not None and not platform.monitoring.enabled:
         rule = "apps.drift needs the predictions that Prometheus counts"
         yield Problem("platform.monitoring.enabled", "false", rule, "turn it on, or leave apps.drift out")
+
+
+def _load_test(apps: config.Apps) -> Iterator[Problem]:
+    """It asks an environment that there is."""
+    asked = apps.load_test.environment if apps.load_test else None
+    if asked is not None and asked not in apps.environments:
+        remedy = f"name one of: {', '.join(apps.environments)}"
+        yield Problem("apps.load_test.environment", asked, "is no environment of apps", remedy)
+    if apps.load_test is not None:
+        size = len(load_test.files(apps.load_test)["bodies.json"])
+        if size > BODIES:
+            said = f"a ConfigMap holds what they are, {BODIES} bytes at most"
+            yield Problem("apps.load_test.bodies", f"({size} bytes)", said, "give fewer of them")
+
+
+def _named_images(environment: Environment) -> Iterator[Problem]:
+    """Of an image that nobody here looked at, the file says which one it is."""
+    for key, name in environment.named_images.items():
+        if environment.images.digest(Image.of(name)) is None:
+            yield Problem(key, name, "has no digest", f'add images.digests: {{"{name}": "sha256:..."}}')

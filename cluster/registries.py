@@ -21,16 +21,17 @@ class Registries:
     @classmethod
     def of(cls, environment: Environment) -> "Registries":
         """Gather them: the environment's own mirrors are asked before the mirror of all images."""
-        base = environment.cluster
+        base, platform = environment.cluster, environment.platform
+        here = platform.host("registry") if platform else ""
         given = dict(getattr(base, "mirrors", {}))
         if environment.images.mirror:
             catalogue = {image.registry for image in versions.IMAGES} | {versions.SMOKE.registry}
-            for registry in sorted(catalogue):
+            catalogue |= {versions.Image.of(name).registry for name in environment.named_images.values()}
+            for registry in sorted(catalogue - {here}):
                 given[registry] = (*given.get(registry, ()), environment.images.mirror)
-        platform = environment.platform
         if platform is None or not platform.registry.enabled:
             return cls(given)
         # Through the node itself: no name outside the cluster has to lead to it, and no node depends on another.
         own = f"127.0.0.1:{platform.registry.node_port}"
-        given[platform.host("registry")] = (f"https://{own}",)
+        given[here] = (f"https://{own}",)
         return cls(given, own)

@@ -22,6 +22,7 @@ from config.cluster import (
 )
 from config.edge import Edge
 from config.environment import Environment
+from config.extras import Exploration, LoadTest, Ray
 from config.fields import PROJECT, Model
 from config.images import Images
 from config.infra import (
@@ -81,6 +82,7 @@ __all__ = [
     "Edge",
     "Environment",
     "ExistingCluster",
+    "Exploration",
     "ExternalStore",
     "ExternalTarget",
     "Gate",
@@ -92,6 +94,7 @@ __all__ = [
     "K3sCluster",
     "KubesprayCluster",
     "Lease",
+    "LoadTest",
     "Machine",
     "Minio",
     "Mlflow",
@@ -103,6 +106,7 @@ __all__ = [
     "Platform",
     "Postgres",
     "Problem",
+    "Ray",
     "Reader",
     "RegistryComponent",
     "Releases",

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from config.extras import Exploration, LoadTest, Quantity, Ray
 from config.fields import Cron, Model, Name, Url
 
 SOURCE_TOKEN = "source_token"  # noqa: S105  the name of a key
 Branch = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$")]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
 Cores = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?|[1-9][0-9]*m)$")]
 
 
@@ -98,3 +98,8 @@ class Apps(Model):
     drift: Drift | None = Field(None, description="look for drift, and train again where there is; none: do not")
     git_storage_gb: int = Field(2, ge=1, le=1000, description="GB of the volume of the stack's own Git server")
     cache_gb: int = Field(10, ge=1, le=1000, description="GB that builds keep to be faster")
+    load_test: LoadTest | None = Field(None, description="a page that puts load on an environment; none: there is none")
+    exploration: Exploration | None = Field(
+        None, description="a page that shows runs and versions; none: there is none"
+    )
+    ray: Ray | None = Field(None, description="a Ray cluster for trainings; none: there is none")

@@ -39,3 +39,10 @@ class Environment(Model):
         """TCP ports that administrators reach at a bastion: SSH, and the Kubernetes API where it is public."""
         public = isinstance(self.cluster, ClusterBase) and self.cluster.api == "public"
         return (SSH, API) if public else (SSH,)
+
+    @property
+    def named_images(self) -> dict[str, str]:
+        """Key to the image that the file names itself, with its tag: what versions.py does not know."""
+        exploration, ray = (self.apps.exploration, self.apps.ray) if self.apps else (None, None)
+        found = {"apps.exploration.image": exploration and exploration.image, "apps.ray.image": ray and ray.image}
+        return {key: name for key, name in found.items() if name}

@@ -67,6 +67,9 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("The gate", "apps.gate", config.Gate),
     ("Drift", "apps.drift", config.Drift),
     ("Releases", "apps.releases", config.Releases),
+    ("A load test", "apps.load_test", config.LoadTest),
+    ("Exploration", "apps.exploration", config.Exploration),
+    ("Ray", "apps.ray", config.Ray),
     ("An edge cluster", "edge", config.Edge),
     ("artifacts", "artifacts", config.Artifacts),
     ("charts", "charts", config.Charts),
@@ -197,6 +200,8 @@ EVERYTHING = {
     "monitoring": {"summaries": {"endpoint": "https://llm.example.org/v1", "model": "x"}},
 }
 """A platform with every part that can be had."""
+EXTRAS = {"load_test": {"bodies": [{}]}, "exploration": {"image": "registry.example.org/page:1"}, "ray": {}}
+"""The applications' parts that are off by default."""
 PEERS = {
     WORLD: f"addresses outside the cluster; never {METADATA.partition('/')[0]}",
     API: "the Kubernetes API, on the servers' addresses",
@@ -209,7 +214,7 @@ def flows() -> str:
     """The namespaces of the platform and of the applications, and who talks to whom."""
     wanted, model = (
         config.Platform.model_validate(EVERYTHING),
-        config.Apps.model_validate({"gate": {"classes": ["any"]}}),
+        config.Apps.model_validate({"gate": {"classes": ["any"]}, **EXTRAS}),
     )
     spaces = (*inventory.spaces(wanted), *applications.spaces(model))
     # Where copies go is one place or the other: inside without a store outside.
@@ -219,7 +224,8 @@ def flows() -> str:
         "# Namespaces and flows",
         "",
         "Generated from the components in `platform/mlops` and `apps` by `make docs`, for a platform with every part,",
-        "the profile `default` and the default environments of a model. A part that is left out takes its rows along.",
+        "the profile `default`, the default environments of a model, and what is off by default: a load test, a page",
+        "and a Ray cluster. A part that is left out takes its rows along.",
         "",
         "## Namespaces",
         "",

@@ -48,7 +48,7 @@ def made(tree: Mapping[str, Any], given: Collection[str], folder: Path, progress
             return begun.enter_context(module.made(*arguments, progress)) if needed else None
 
         downloads = begin(artifacts, tree, folder / "artifacts")
-        pulled = begin(images, catalogue.recipes(), folder / "images" / "names.json")
+        pulled = begin(images, catalogue.recipes(tree), folder / "images" / "names.json")
         yield Mirrors(folder, downloads, pulled, charts.wanted(tree) and charts.KEY not in given)
 
 

@@ -39,6 +39,8 @@ class WorkflowsArgs:
     mlflow: Mlflow
     registry: Registry
     argo: ArgoWorkflows
+    ray: pulumi.Output[str] | None = None
+    """Secret of what a training is told of the Ray cluster, where there is one."""
 
 
 class Workflows(pulumi.ComponentResource):
@@ -49,6 +51,7 @@ class Workflows(pulumi.ComponentResource):
         super().__init__("leasehold:apps:Workflows", name, None, opts)
         self._args, self._base = args, args.base
         secrets = [args.builds.client, args.mlflow.client(SPACE), args.registry.push_secret(args.base, SPACE)]
+        secrets += [args.ray] if args.ray is not None else []
         # A template is there when all that its pods mount is: whoever starts it need not wait.
         ready = pulumi.Output.all(args.steps.package, self._account(), *secrets)
         self._templates(ready.apply(lambda known: self._wanted(str(known[0]))))

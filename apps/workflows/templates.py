@@ -15,6 +15,7 @@ from hera.workflows import models as argo
 
 import config
 from apps.builds import spec as builds
+from apps.ray.spec import CLIENT as RAY
 from apps.workflows import pods
 from apps.workflows.pods import AGAIN, MLFLOW, OUT, SOURCE, WORK, Images, call, given, noted, patient, script
 
@@ -93,9 +94,9 @@ def train(wanted: Wanted) -> Container:
         lines,
         INPUTS[TRAIN],
         init_containers=[_checkout(wanted, '--revision "$REVISION"')],
-        # What a repository says runs here: it gets what it needs to register a model, and no other password.
+        # What a repository says runs here: it gets what it needs to train and register a model, and no other password.
         env=[*pods.home(), *given(*INPUTS[TRAIN])],
-        env_from=[SecretEnvFrom(name=MLFLOW)],
+        env_from=[SecretEnvFrom(name=name) for name in (MLFLOW, *([RAY] if wanted.config.ray else []))],
         volume_mounts=pods.scratch(),
         resources=pods.resources(training.cpu, training.memory, gpu=training.gpu),
         outputs=[pods.left("training", "result.json")],

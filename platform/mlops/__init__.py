@@ -42,6 +42,8 @@ class PlatformArgs:
     secrets: Secrets = Secrets()
     lease_ends: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
     """Lease to its end: UTC, "YYYY-MM-DD HH:MM"."""
+    reader: bool = False
+    """Whether the next layer reads all of MLflow."""
 
     @classmethod
     def of(cls, settings: Settings, infra: Infra | None, cluster: Cluster | None) -> "PlatformArgs | None":
@@ -51,7 +53,8 @@ class PlatformArgs:
             return None
         given = (environment.charts, environment.images, settings.secrets)
         ends = {name: lease.end_date for name, lease in infra.leases.items()} if infra else {}
-        return cls(environment.platform, settings.stack, cluster.access, *given, lease_ends=ends)
+        reader = environment.apps is not None and environment.apps.exploration is not None
+        return cls(environment.platform, settings.stack, cluster.access, *given, lease_ends=ends, reader=reader)
 
 
 class Platform(pulumi.ComponentResource):
@@ -90,7 +93,7 @@ class Platform(pulumi.ComponentResource):
         certificates = Certificates("certificates", CertificatesArgs(base, access.authority), self._under)
         self.ingress = Ingress("ingress", IngressArgs(base, certificates), self._under)
         self._data(base, certificates)
-        self._models(base)
+        self._models(base, args.reader)
         self._images(base, certificates)
         self._pipelines(base, certificates)
         self._watch(base, args.lease_ends)
@@ -106,11 +109,11 @@ class Platform(pulumi.ComponentResource):
             kept = PostgresArgs.of(base, self.store, certificates.release)
             self.postgres = Postgres("postgres", kept, self._under)
 
-    def _models(self, base: Base) -> None:
+    def _models(self, base: Base, reader: bool) -> None:
         """Runs and models."""
         if base.config.mlflow.enabled and self.postgres and self.store:
             runs, users = (self.postgres.database(app, "mlflow") for app in ("mlflow", "mlflow-auth"))
-            tracked = MlflowArgs(base, runs, users, self.store.s3, self.store.keys("mlflow"), self.ingress)
+            tracked = MlflowArgs(base, runs, users, self.store.s3, self.store.keys("mlflow"), self.ingress, reader)
             self.mlflow = Mlflow("mlflow", tracked, self._under)
             self.services.append(self.mlflow.service)
 

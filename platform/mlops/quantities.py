@@ -20,3 +20,9 @@ def written(quantity: str) -> str:
 def gigabytes(count: int) -> str:
     """A size that the environment gives in gigabytes of 1024^3 bytes."""
     return written(f"{count}Gi")
+
+
+def mebibytes(quantity: str) -> int:
+    """A quantity of memory with a unit, in Mi."""
+    unit = next(unit for unit in UNITS if quantity.endswith(unit))
+    return int(quantity.removesuffix(unit)) * int(1024 ** UNITS.index(unit))

@@ -144,6 +144,7 @@ WAIVERS: tuple[Waiver, ...] = (
             "git-backup",
             *("registry-pull", "registry-push", "registry-restart", "log-analysis", "train-model", "test-staging"),
             *("build-container-image", "deploy-container-image", "promote-model", "revert", "finish"),
+            *("load-test", "ray-head", "ray-worker"),
         ),
         "versions.py names tags; `leasehold:images.digests` pins them where digests are at hand, as a rehearsal does",
     ),

@@ -5,8 +5,11 @@ Debian below it, under an entry point that reads its arguments in the same way.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import versions
+from config.fields import IMAGE
 from rehearsal.images import wheels
 from rehearsal.images.debian import PYTHON, Packages
 from rehearsal.images.oci import Start
@@ -133,9 +136,10 @@ def _postgres() -> Recipe:
     return Recipe("real", what, start, base=True, packages=POSTGRES, lock="tools", files=_own_programs())
 
 
-def _mlflow() -> Recipe:
+def _pypi(lock: str, package: str, name: str) -> Recipe:
+    """What upstream's image has of PyPI."""
     start = Start((), ("python3",), {"PATH": VENV_PATH, "LANG": "C.UTF-8"})
-    return Recipe("real", f"MLflow {wheels.version('mlflow', 'mlflow')} of PyPI", start, base=True, lock="mlflow")
+    return Recipe("real", f"{name} {wheels.version(lock, package)} of PyPI", start, base=True, lock=lock)
 
 
 def _redis() -> Recipe:
@@ -200,12 +204,26 @@ def _programs() -> dict[str, Recipe]:
     }
 
 
-def recipes() -> dict[str, Recipe]:
-    """Name and tag of an image to what it is made of here."""
+def _extras(tree: Mapping[str, Any]) -> dict[str, Recipe]:
+    """Images of the applications' parts that are off by default; of a file that is wrong, what can be told."""
+    apps = tree.get("apps")
+    given = {key: part for key, part in apps.items() if isinstance(part, dict)} if isinstance(apps, dict) else {}
+    wanted = {
+        "load_test": (versions.LOCUST.tagged, "locust", "Locust"),
+        "exploration": (given.get("exploration", {}).get("image"), "streamlit", "Streamlit"),
+        # An image that has more than Ray cannot be had: trainings find no packages of their own in this one.
+        "ray": (given.get("ray", {}).get("image") or versions.RAY.tagged, "ray", "Ray"),
+    }
+    named = {str(name): (lock, title) for part, (name, lock, title) in wanted.items() if part in given}
+    return {name: _pypi(lock, lock, title) for name, (lock, title) in named.items() if IMAGE.fullmatch(name)}
+
+
+def recipes(tree: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Recipe]:
+    """Name and tag of an image to what it is made of here; those that few environments run only for those that do."""
     return {
         TOOLS: _tools("the stand-ins' own Jobs"),
         versions.POSTGRES.tagged: _postgres(),
-        versions.MLFLOW.tagged: _mlflow(),
+        versions.MLFLOW.tagged: _pypi("mlflow", "mlflow", "MLflow"),
         versions.REDIS.tagged: _redis(),
         versions.PYTHON.tagged: _python(),
         versions.BUILDKIT.tagged: _buildkit(),
@@ -214,4 +232,5 @@ def recipes() -> dict[str, Recipe]:
         **_programs(),
         **_argo(),
         **{image.tagged: _tools("the chart's stand-in to run its program in") for image in STOOD_IN},
+        **_extras(tree),
     }

@@ -32,7 +32,7 @@ def expected(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Configuration with which an environment can be checked before anything is made."""
     if not wanted(tree):
         return {}
-    return {KEY: {"mirror": PLACEHOLDER, "digests": dict.fromkeys(recipes(), f"sha256:{'0' * 64}")}}
+    return {KEY: {"mirror": PLACEHOLDER, "digests": dict.fromkeys(recipes(tree), f"sha256:{'0' * 64}")}}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def parts(tree: Mapping[str, Any]) -> list[Part]:
         return item[1].kind, item[1].reason
 
     found = []
-    for _, group in groupby(sorted(recipes().items(), key=said), said):
+    for _, group in groupby(sorted(recipes(tree).items(), key=said), said):
         names, same = zip(*group, strict=True)
         shown = ", ".join(name.rpartition("/")[2] for name in sorted(names))
         found.append(Part(f"image {shown}", same[0].kind, same[0].reason))

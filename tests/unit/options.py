@@ -14,7 +14,7 @@ import versions
 from tests.environments import DELETE, changed, dev, existing, hosts, two_sites
 from tests.unit import graph
 from tests.unit.pairs import Clashes, Pair, covering, possible, scattered
-from tests.unit.platforms import SSO, STORE, SUMMARIES, TARGET
+from tests.unit.platforms import BODY, PAGE, SSO, STORE, SUMMARIES, TARGET
 
 FILES = 300
 LEFT_OUT = object()
@@ -61,6 +61,9 @@ PLATFORM = ("platform", "apps")
 APPS = ("apps",)
 NO_DATA: Needs = {"platform.mlflow.enabled": (False,), "platform.argo.workflows": (False,)}
 WATCHED: Needs = {"platform.monitoring.enabled": (LEFT_OUT,)}
+OWN_RAY = "registry.example.org/team/ray:1"
+OWN_DIGESTS = {PAGE: DIGEST, OWN_RAY: DIGEST}
+OWN: Needs = {"images.digests": (OWN_DIGESTS,)}
 GITHUB = {"url": "https://github.com/you/your-model", "branch": "main"}
 GITHUB_USER = {"url": "https://github.com/you/your-model", "user": "you"}
 
@@ -140,7 +143,7 @@ OPTIONS = (
     option("artifacts.source", "https://mirror.example.org/files"),
     option("charts.mirror", "/srv/charts", "https://mirror.example.org/charts", "oci://registry.example.org/charts"),
     option("images.mirror", "https://registry.example.org"),
-    option("images.digests", {"quay.io/argoproj/argocd:v9.9.9": DIGEST}),
+    option("images.digests", {"quay.io/argoproj/argocd:v9.9.9": DIGEST}, OWN_DIGESTS),
     # -- platform
     option("platform.domain", "mlops.example.net", upper=PLATFORM),
     option("platform.profile", "small", upper=PLATFORM),
@@ -235,6 +238,10 @@ OPTIONS = (
     ),
     option("apps.schedule", None, "15 */4 * * *", upper=APPS),
     option("apps.drift", {}, {"schedule": "0 * * * *", "hours": 1, "index": 0.1}, needs=WATCHED, upper=APPS),
+    option("apps.load_test", {"bodies": [BODY]}, {"bodies": [BODY, {"a": 1.5}], "memory": "2048Mi"}, upper=APPS),
+    option("apps.exploration", {"image": PAGE}, {"image": PAGE, "memory": "1Gi"}, needs=OWN, upper=APPS),
+    option("apps.ray", {}, {"workers": 0}, {"workers": 3, "cpu": 2, "memory_gb": 8, "gpu": True}, upper=APPS),
+    option("apps.ray.image", OWN_RAY, needs={**OWN, "apps.ray": ({},)}, upper=APPS),
     option("apps.git_storage_gb", 20, upper=APPS),
     option("apps.cache_gb", 100, upper=APPS),
     # -- secrets that may be given

@@ -17,9 +17,19 @@ SSO = {"issuer": "https://id.example.org", "client_id": "leasehold", "email_doma
 SUMMARIES = {"endpoint": "https://llm.example.org/v1", "model": "small"}
 TARGET = {"address": "edge.example.org:9100"}
 
+PAGE = "docker.io/leasehold/exploration:1"
+"""Image of a page: an environment names its own."""
+BODY = {"pixels": [0] * 64}
+EXTRAS = {"load_test": {"bodies": [BODY]}, "exploration": {"image": PAGE}, "ray": {"workers": 2, "gpu": True}}
+"""The applications' parts that are off by default."""
+
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "shipped": {},
     "apps": {"apps": {**dev()["apps"], "drift": {"hours": 12}}},
+    "extras": {
+        "apps": {**dev()["apps"], **EXTRAS},
+        "images": {"digests": {PAGE: f"sha256:{'7' * 64}"}},
+    },
     "small": {"platform.profile": "small"},
     "full": {
         "platform.postgres.instances": 3,

@@ -119,6 +119,7 @@ def others() -> tuple[tuple[Resource, ...], ...]:
     """What environments of other kinds make: every component, two sites, a cluster with readers."""
     graphs = (
         platforms.recorded("full"),
+        platforms.recorded("extras"),
         graph.record(machines_only(two_sites()), preview=False),
         graph.record(existing(), preview=False, kubeconfig=graph.KUBECONFIG),
     )

@@ -153,6 +153,37 @@ def test_every_recipe_is_for_an_image_of_the_platform() -> None:
     assert catalogue.recipes().keys() - {catalogue.TOOLS} <= {image.tagged for image in versions.IMAGES}
 
 
+def test_what_few_environments_run_is_made_for_those_alone() -> None:
+    """Their packages are hundreds of megabytes, which every rehearsal would build and serve."""
+    parts = {"load_test": {"bodies": [{}]}, "exploration": {"image": "ghcr.io/team/page:1"}, "ray": {}}
+    more = catalogue.recipes({**PLATFORM, "apps": parts}).keys() - catalogue.recipes(PLATFORM).keys()
+    assert more == {versions.LOCUST.tagged, "ghcr.io/team/page:1", versions.RAY.tagged}
+    own = {"ray": {"image": "ghcr.io/team/ray:1"}}
+    assert "ghcr.io/team/ray:1" in catalogue.recipes({**PLATFORM, "apps": own})
+    assert "ghcr.io/team/page:1" in mirror.expected({**PLATFORM, "apps": parts})["images"]["digests"]
+    assert any("Locust" in part.reason for part in mirror.parts({**PLATFORM, "apps": parts}))
+
+
+@pytest.mark.parametrize("apps", [None, "text", {"ray": None, "load_test": "x"}, {"exploration": {}}])
+def test_a_file_that_is_wrong_is_refused_by_the_program_and_not_by_its_images(apps: object) -> None:
+    """The program names the key and the remedy."""
+    assert mirror.expected({**PLATFORM, "apps": apps})
+
+
+@pytest.mark.parametrize(("lock", "image"), [("locust", versions.LOCUST), ("ray", versions.RAY)])
+def test_what_is_rehearsed_is_of_the_version_that_is_named(lock: str, image: versions.Image) -> None:
+    """Another release might take other words."""
+    assert image.tag.partition("-")[0] == wheels.version(lock, lock)
+
+
+def test_the_page_is_rehearsed_with_the_packages_that_its_example_pins() -> None:
+    """Whoever builds the image gets what was tried."""
+    locks = (wheels.lock("streamlit"), PROJECT / "examples/exploration/requirements.lock")
+    first, second = ([line for line in lock.read_text().splitlines() if "==" in line] for lock in locks)
+    assert first
+    assert first == second
+
+
 def test_no_file_hides_debians_links() -> None:
     """/bin and /lib are links into /usr there: a layer that has such a folder would leave no shell to find."""
     found = [made for made in catalogue.recipes().values() if made.base]

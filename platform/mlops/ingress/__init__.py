@@ -133,8 +133,28 @@ class Ingress(pulumi.ComponentResource):
         """The same guard, after which a request meets another pod where one is lost. The server speaks HTTP/1.1."""
         base = base or self._base
         again = self._middleware(base, f"{name}-again", space, guards.again(), parent)
-        joined = guards.both(guard.middleware, again)
-        return replace(guard, middleware=self._middleware(base, f"{name}-lasting", space, joined, parent))
+        return self._joined(guard, again, f"{name}-lasting", space, parent=parent, base=base)
+
+    def lending(
+        self, guard: Guard, name: str, space: str, address: pulumi.Input[str], *, parent: pulumi.Resource, base: Base
+    ) -> Guard:
+        """The same guard, after which a request has the `Authorization` that a URL inside the cluster answers with."""
+        lent = self._middleware(base, f"{name}-lent", space, guards.ask(address, ["Authorization"]), parent)
+        return self._joined(guard, lent, f"{name}-known", space, parent=parent, base=base)
+
+    def _joined(
+        self,
+        guard: Guard,
+        after: pulumi.Output[str],
+        name: str,
+        space: str,
+        *,
+        parent: pulumi.Resource,
+        base: Base,
+    ) -> Guard:
+        """A guard, and a Middleware after it."""
+        joined = guards.both(guard.middleware, after)
+        return replace(guard, middleware=self._middleware(base, name, space, joined, parent))
 
     def ask(self, name: str, space: str, address: pulumi.Input[str], parent: pulumi.Resource) -> Guard:
         """A guard that asks a URL inside the cluster about each request, for services that know whom they let in."""

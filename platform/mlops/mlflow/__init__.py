@@ -24,7 +24,7 @@ from mlops.base import Base
 from mlops.flows import Flow
 from mlops.ingress import Ingress
 from mlops.mlflow import values
-from mlops.mlflow.values import ADMIN, CLIENT, METRICS_PORT, NAME, PORT
+from mlops.mlflow.values import ADMIN, CLIENT, METRICS_PORT, NAME, PORT, READER
 from mlops.scrapes import Scrape
 from mlops.services import S3, Database, Keys, Login
 from mlops.spaces import Space
@@ -78,6 +78,8 @@ class MlflowArgs:
     keys: Keys
     """For the bucket of artifacts."""
     ingress: Ingress
+    reader: bool = False
+    """Whether there is a user who sees what all others made and changes nothing of it."""
 
 
 class Mlflow(pulumi.ComponentResource):
@@ -89,7 +91,8 @@ class Mlflow(pulumi.ComponentResource):
         """Install it; `opts` gives the provider."""
         super().__init__("leasehold:platform:Mlflow", name, None, opts)
         self._base, base = args.base, args.base
-        self._passwords = {user: credentials.password(base, f"{NAME}-{user}", self) for user in (ADMIN, CLIENT)}
+        users = (ADMIN, CLIENT, *([READER] if args.reader else []))
+        self._passwords = {user: credentials.password(base, f"{NAME}-{user}", self) for user in users}
         texts = scripts()
         mounted = self._mounted(texts)
         prepared = self._prepare(texts, mounted, self._secrets(args))
@@ -120,17 +123,20 @@ class Mlflow(pulumi.ComponentResource):
         """Of the user of pipelines; a secret."""
         return self._passwords[CLIENT]
 
-    def client(self, space: str) -> pulumi.Output[str]:
-        """A Secret of a namespace with the settings that a client of MLflow there reads from its environment."""
+    def client(self, space: str, *, base: Base | None = None, user: str = CLIENT) -> pulumi.Output[str]:
+        """A Secret of a namespace with the settings that a client of MLflow there reads from its environment.
+
+        Another `base` knows other namespaces.
+        """
         data: Mapping[str, pulumi.Input[str]] = {
             "MLFLOW_TRACKING_URI": ADDRESS,
-            "MLFLOW_TRACKING_USERNAME": CLIENT,
-            "MLFLOW_TRACKING_PASSWORD": self._passwords[CLIENT],
+            "MLFLOW_TRACKING_USERNAME": user,
+            "MLFLOW_TRACKING_PASSWORD": self._passwords[user],
             # The same holds inside: pods have no business with the store's presigned addresses.
             "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
             "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
         }
-        return credentials.secret(self._base, "mlflow-client", space, data, self)
+        return credentials.secret(base or self._base, "mlflow-client", space, data, self)
 
     def _mounted(self, texts: Mapping[str, str]) -> pulumi.Output[str]:
         """The ConfigMap of the scripts; another text makes another one, which its readers then see."""
@@ -169,7 +175,9 @@ class Mlflow(pulumi.ComponentResource):
         image = base.images.reference(versions.MLFLOW)
         backups = base.config.backups
         # A Job's pod cannot change in place: what it depends on is in its name. A restored database has old passwords.
-        made_for = _digest(image, base.config.rotation, backups.archive, backups.restore, texts)
+        made_for = _digest(
+            image, base.config.rotation, backups.archive, backups.restore, texts, sorted(self._passwords)
+        )
         namespace = pulumi.Output.all(base.spaces[NAME], *secrets).apply(lambda known: str(known[0]))
         return Job(
             f"{NAME}-prepare",

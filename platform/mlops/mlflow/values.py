@@ -19,6 +19,8 @@ METRICS_PORT = 9000
 ADMIN = "admin"
 CLIENT = "workflows"
 """The user of pipelines: it sees what it made, and what it was granted."""
+READER = "reader"
+"""The user of pages that show: it sees all experiments and models, and changes none. There only where a page is."""
 WORK = "/work"
 METRICS_FOLDER = f"{WORK}/metrics"
 SETTINGS = "/etc/mlflow"

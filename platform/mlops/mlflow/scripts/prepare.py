@@ -15,6 +15,9 @@ from mlflow.server.auth.db.cli import upgrade as upgrade_users
 
 ACCOUNTS = Path("/run/accounts")
 """One file a user: its name, and in it the password."""
+READER = "reader"
+"""A user who sees what all others made of these kinds and changes none of it; without a file of it there is none."""
+SEEN = ("experiment", "registered_model")
 
 
 def account(name: str, password: str, *, admin: bool) -> None:
@@ -27,6 +30,16 @@ def account(name: str, password: str, *, admin: bool) -> None:
         print(f"done: user {name} has its password and rights again")
 
 
+def reader(*, wanted: bool) -> None:
+    """Let it see what there is and will be, or take it away."""
+    if wanted:
+        for kind in SEEN:
+            store.grant_user_permission(READER, kind, "*", "READ")
+    elif store.has_user(READER, use_primary=True):
+        store.delete_user(READER)
+        print(f"done: user {READER} taken away")
+
+
 def main() -> None:
     """Schemas first: the users' table is part of one."""
     config = read_auth_config()
@@ -36,6 +49,7 @@ def main() -> None:
     for file in sorted(ACCOUNTS.iterdir()):
         if file.is_file() and not file.name.startswith("."):
             account(file.name, file.read_text(), admin=file.name == config.admin_username)
+    reader(wanted=(ACCOUNTS / READER).is_file())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What runs in Ray's image beside Ray: carried as text, never imported by the program."""
