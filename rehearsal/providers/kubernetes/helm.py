@@ -56,7 +56,7 @@ class Helm:
             context = self.call.provider.get("context")
             access = ["--kubeconfig", str(file), *(["--kube-context", context] if context else [])]
             words = [str(self.find()), *words, *access, *(["--values", "-"] if values is not None else [])]
-            # A file without a name, not a pipe: a `communicate` that is repeated sends nothing more (CPython gh-141473).
+            # A file without a name, not a pipe: a repeated `communicate` sends nothing more (CPython gh-141473).
             with tempfile.TemporaryFile("w+") as given:
                 json.dump(values or {}, given)
                 given.seek(0)
