@@ -117,7 +117,7 @@ def test_the_flows_of_each_part_are_these() -> None:
         ("workflows", "ray", (ports.RAY_DASHBOARD, ports.RAY_CLIENT)),
         ("ray", "mlflow", (5000,)),
     }
-    assert set(extras.flows(wanted)) <= set(inventory.flows(wanted))
+    assert set(extras.flows(wanted)) <= set(inventory.flows(wanted, platforms.platform("extras")))
 
 
 def test_a_load_test_asks_the_environment_that_is_named() -> None:
