@@ -123,6 +123,7 @@ def test_an_upgrade_goes_server_by_server_and_drains_each(
     assert "nothing changed" in cluster.run("up", "--expect-no-changes").out
 
 
+@pytest.mark.long  # a minute and more; tests/unit/test_cluster_scripts.py has the refusal itself
 def test_an_upgrade_that_skips_a_minor_is_refused(cluster: Stack, machines: Machines) -> None:
     """Kubernetes supports one minor at a time; the node says so before it touches anything."""
     cluster.write(changed(cluster_only(), {"cluster.version": "v1.38.0+k3s1"}))
