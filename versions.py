@@ -177,6 +177,13 @@ SMOKE = Image("nvcr.io/nvidia/cuda", "13.0.1-base-ubuntu24.04")
 PYTHON = Image("docker.io/library/python", "3.13.9-slim-trixie")
 # renovate: datasource=docker depName=docker.io/moby/buildkit
 BUILDKIT = Image("docker.io/moby/buildkit", "v0.34.2-rootless")
+# Lists what is in an image, beside each build of it. The digest is the index's, as BuildKit's default tag has it too.
+# renovate: datasource=docker depName=docker.io/docker/buildkit-syft-scanner
+SBOM_SCANNER = Image(
+    "docker.io/docker/buildkit-syft-scanner",
+    "1.12.0",
+    "sha256:ae4f3b554449e7e25548e7d8ccc029d17357348e30c6e3df01b92bc93654d6a9",
+)
 # Steps of the pipeline: Python with git.
 # renovate: datasource=docker depName=docker.io/library/python allowedVersions=<3.14
 PYTHON_GIT = Image("docker.io/library/python", "3.13.9-trixie")
@@ -196,7 +203,7 @@ IMAGES: tuple[Image, ...] = (
         REGISTRY,
     ),
     *(ARGO_CD, REDIS, *ARGO_WORKFLOWS_IMAGES, ARGO_EVENTS, NATS, PROMETHEUS_OPERATOR, CONFIG_RELOADER, PROMETHEUS),
-    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, PYTHON, PYTHON_GIT, BUILDKIT),
+    *(ALERTMANAGER, NODE_EXPORTER, KUBE_STATE_METRICS, GRAFANA, PYTHON, PYTHON_GIT, BUILDKIT, SBOM_SCANNER),
 )
 """Every image that the platform runs."""
 

@@ -65,20 +65,19 @@ def _section(name: str, values: Tree) -> str:
     return "\n".join([*([f"[{name}]"] if name else []), *lines, ""])
 
 
-def build_command(target: str, tag: str, base_image: str, sbom: str | None = None) -> list[str]:
+def build_command(target: str, tag: str, base_image: str, scanner: str) -> list[str]:
     """Words of a build: from the checkout to the registry. What is pushed is named in the metadata file by digest.
 
-    `target` is HOST/NAME; the cache of earlier builds is beside the images, under a tag of its own. `sbom` is the image
-    that lists what is in the one that was built. With what is attested, the digest is that of an index.
+    `target` is HOST/NAME; the cache of earlier builds is beside the images, under a tag of its own. `scanner` is the
+    image that lists what is in the one that was built. With what is attested, the digest is that of an index.
     """
     cache = f"type=registry,ref={target}:{CACHE_TAG}"
-    attested = [f"--opt=attest:sbom=generator={sbom}"] if sbom else []
     return [
         *("buildctl", f"--addr=tcp://{HOST}:{PORT}"),
         *(f"--tlscacert={CLIENT_TLS}/ca.crt", f"--tlscert={CLIENT_TLS}/tls.crt", f"--tlskey={CLIENT_TLS}/tls.key"),
         *("build", "--progress=plain", "--frontend=dockerfile.v0", "--opt=filename=Dockerfile"),
         *(f"--local=context={SOURCE}", f"--local=dockerfile={SOURCE}", f"--opt=build-arg:BASE_IMAGE={base_image}"),
-        *("--opt=attest:provenance=mode=max", *attested),
+        *("--opt=attest:provenance=mode=max", f"--opt=attest:sbom=generator={scanner}"),
         *(f"--import-cache={cache}", f"--export-cache={cache},mode=max"),
         f"--output=type=image,name={target}:{tag},push=true",
         f"--metadata-file={METADATA}",

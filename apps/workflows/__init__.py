@@ -57,7 +57,8 @@ class Workflows(pulumi.ComponentResource):
     def _wanted(self, package: str) -> Wanted:
         args, images = self._args, self._base.images
         training = images.reference(versions.MLFLOW)
-        chosen = Images(images.reference(versions.PYTHON_GIT), training, images.reference(versions.BUILDKIT))
+        builds = (images.reference(image) for image in (versions.BUILDKIT, versions.SBOM_SCANNER))
+        chosen = Images(images.reference(versions.PYTHON_GIT), training, *builds)
         return Wanted(args.config, chosen, package, training, f"{REGISTRY}/{args.image}")
 
     def _metadata(self, name: str, space: str = SPACE) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Images:
     """What the trainer needs; also what the model's image begins with."""
     builds: str
     """BuildKit's client."""
+    scanner: str
+    """Runs in a build, not as a step: it lists what is in the image."""
 
 
 def call(step: str, *words: str) -> str:

@@ -114,7 +114,7 @@ def build(wanted: Wanted) -> Container:
     )
     lent = {"env": pods.home(), "env_from": [SecretEnvFrom(name=MLFLOW)], "volume_mounts": pods.scratch()}
     fetched = pods.before("fetch", wanted.images.training, fetch, **lent)
-    argv = builds.build_command(wanted.target, "{{workflow.name}}", wanted.base_image)
+    argv = builds.build_command(wanted.target, "{{workflow.name}}", wanted.base_image, wanted.images.scanner)
     return _container(
         wanted,
         wanted.images.builds,

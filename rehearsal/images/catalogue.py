@@ -168,6 +168,14 @@ def _buildkit() -> Recipe:
     return Recipe("real", what, start, base=True, packages=ROOTLESS, programs=built)
 
 
+def _scanner() -> Recipe:
+    """Debian's Python is enough for it; BuildKit starts its entry point, and no shell."""
+    program = File((PROJECT / "rehearsal" / "programs" / "scanner.py").read_text(), 0o644)
+    start = Start(("python3", f"/{ROOT}/scanner.py"), (), {"PATH": PATH})
+    what = "lists packages of Debian and Python, for Syft"
+    return Recipe("stand-in", what, start, base=True, files={f"{ROOT}/scanner.py": program})
+
+
 def _programs() -> dict[str, Recipe]:
     """Images of one program, built from its Go module."""
     nobody = "65534"
@@ -201,6 +209,7 @@ def recipes() -> dict[str, Recipe]:
         versions.REDIS.tagged: _redis(),
         versions.PYTHON.tagged: _python(),
         versions.BUILDKIT.tagged: _buildkit(),
+        versions.SBOM_SCANNER.tagged: _scanner(),
         versions.PYTHON_GIT.tagged: _python(GIT),
         **_programs(),
         **_argo(),

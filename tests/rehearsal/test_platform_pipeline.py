@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from apps.delivery.gate import Part, Test
+from rehearsal.images.oci import MANIFEST
 from rehearsal.outside.repository import Repository, example
 from rehearsal.outside.workflows import SPACE, Status, Workflows, output, steps
 from tests.rehearsal.delivery import CANARY, ENVIRONMENTS, PRODUCTION, STAGING, Delivery
+from tests.rehearsal.images import Registry
 from tests.rehearsal.services import Platform
 
 MODEL = "GourmetGramFood11Model"
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass
@@ -92,6 +95,35 @@ def test_a_persons_approval_takes_it_to_production_and_the_aliases_follow(pipeli
     tags = pipeline.tags(release["version"])
     assert (tags["leasehold.gate"], tags["leasehold.who"]) == ("passed", "ada")
     assert tags["leasehold.evidence"] == f"evidence/{release['run']}.json"
+
+
+def attested(platform: Platform, repository: str, digest: str) -> dict[str, Any]:
+    """What is attested of an image, beside it in its index: type of the predicate to the predicate."""
+    session, where = platform.session(), "registry/registry-pull-login"
+    session.auth = (platform.secret(where, "username"), platform.secret(where, "password"))
+    registry = Registry(session, platform.url("registry"))
+
+    def get(path: str) -> Any:
+        answer = registry.ask("GET", f"/v2/{repository}/{path}", headers={"Accept": f"{INDEX}, {MANIFEST}"})
+        answer.raise_for_status()
+        return json.loads(answer.content)
+
+    [kept] = [
+        entry["digest"]
+        for entry in get(f"manifests/{digest}")["manifests"]
+        if entry.get("annotations", {}).get("vnd.docker.reference.type") == "attestation-manifest"
+    ]
+    statements = [get(f"blobs/{layer['digest']}") for layer in get(f"manifests/{kept}")["layers"]]
+    return {statement["predicateType"]: statement["predicate"] for statement in statements}
+
+
+def test_an_image_says_how_it_was_made_and_what_is_in_it(pipeline: Pipeline, first: Status) -> None:
+    """The digest that runs is that of an index, which holds both beside the image."""
+    release = json.loads(output(first, "release"))
+    found = attested(pipeline.delivery.platform, f"models/{MODEL.lower()}", release["digest"])
+    assert [kind for kind in found if kind.startswith("https://slsa.dev/provenance/")]
+    packages = {package["name"] for package in found["https://spdx.dev/Document"]["packages"]}
+    assert {"mlflow", "python3"} <= packages, sorted(packages)
 
 
 FAULTS = {"bad-arch": Part.INTEGRATION, "bad-size": Part.RESOURCES, "slow": Part.LOAD}

@@ -16,7 +16,7 @@ from rehearsal.programs.argo import workflow
 from tests.environments import changed, dev
 from tests.unit import platforms
 
-IMAGES = pods.Images("steps", "training", "builds")
+IMAGES = pods.Images("steps", "training", "builds", "scanner")
 PASSWORDS = {"tokens", templates.REGISTRY_LOGIN, builds.CLIENT}
 
 

@@ -12,10 +12,11 @@ from apps.builds import Builds, BuildsArgs, spec
 from cluster.held import HeldReleases
 from config import Charts, Images, Platform
 from mlops.base import Base
-from tests.unit import graph
+from tests.unit import graph, platforms
 
 KEY, CERTIFICATE = "tls:index/privateKey:PrivateKey", "tls:index/selfSignedCert:SelfSignedCert"
 SECRET, DEPLOYMENT = "kubernetes:core/v1:Secret", "kubernetes:apps/v1:Deployment"
+TEMPLATE = "kubernetes:argoproj.io/v1alpha1:WorkflowTemplate"
 UPSTREAM = ("docker.io", "ghcr.io")
 TARGET = "registry.registry.svc/models/digits"
 
@@ -77,7 +78,7 @@ def test_the_keys_are_secrets_and_the_daemons_is_in_its_namespace_only() -> None
 def test_a_client_knows_the_daemon_by_the_name_at_which_it_asks() -> None:
     """A certificate for another name is refused."""
     [name] = recorded().one(CERTIFICATE, "builds-server-certificate").inputs["dnsNames"]
-    assert f"--addr=tcp://{name}:1234" in spec.build_command(TARGET, "1", "base")
+    assert f"--addr=tcp://{name}:1234" in spec.build_command(TARGET, "1", "base", "scanner")
 
 
 def test_other_certificates_and_another_authority_start_the_daemon_again() -> None:
@@ -179,7 +180,9 @@ def test_a_mirror_is_asked_before_upstream(mirror: str, where: str, plain: str |
 def test_a_build_is_told_all_that_it_needs() -> None:
     """The whole command: BuildKit's client ran it as it is here."""
     cache_ = f"type=registry,ref={TARGET}:buildcache"
-    assert spec.build_command(TARGET, "run-7", "ghcr.io/mlflow/mlflow:v3@sha256:aa") == [
+    assert spec.build_command(
+        TARGET, "run-7", "ghcr.io/mlflow/mlflow:v3@sha256:aa", "docker.io/docker/scanner:1@sha256:bb"
+    ) == [
         "buildctl",
         "--addr=tcp://buildkitd.builds.svc:1234",
         "--tlscacert=/run/builds/ca.crt",
@@ -193,6 +196,7 @@ def test_a_build_is_told_all_that_it_needs() -> None:
         "--local=dockerfile=/src",
         "--opt=build-arg:BASE_IMAGE=ghcr.io/mlflow/mlflow:v3@sha256:aa",
         "--opt=attest:provenance=mode=max",
+        "--opt=attest:sbom=generator=docker.io/docker/scanner:1@sha256:bb",
         f"--import-cache={cache_}",
         f"--export-cache={cache_},mode=max",
         f"--output=type=image,name={TARGET}:run-7,push=true",
@@ -200,17 +204,20 @@ def test_a_build_is_told_all_that_it_needs() -> None:
     ]
 
 
-def test_a_list_of_what_is_inside_is_made_by_an_image_that_one_names() -> None:
-    """Nothing is pulled that nobody asked for."""
-    named = spec.build_command(TARGET, "1", "base", "docker.io/docker/scanner:1")
-    assert "--opt=attest:sbom=generator=docker.io/docker/scanner:1" in named
-    assert not [word for word in spec.build_command(TARGET, "1", "base") if "sbom" in word]
+def test_what_lists_the_inside_of_an_image_is_pinned_by_digest_and_in_the_mirror() -> None:
+    """It sees all of every image, and what it says is attested with it."""
+    assert versions.SBOM_SCANNER in versions.IMAGES
+    assert versions.SBOM_SCANNER.digest
+    apps = platforms.recorded("apps")
+    [template] = [item for name, item in apps.of(TEMPLATE).items() if name == "build-container-image"]
+    said = str(graph.unwrapped(template.inputs)["spec"])
+    assert f"attest:sbom=generator={Images().reference(versions.SBOM_SCANNER)}" in said
 
 
 def test_a_step_finds_its_certificate_and_its_login_where_the_client_looks() -> None:
     """DOCKER_CONFIG is a folder with config.json, and the Secret's key has another name."""
     certificate, login = spec.client_mounts("registry-push")
-    words = spec.build_command(TARGET, "1", "base")
+    words = spec.build_command(TARGET, "1", "base", "scanner")
     files = [word.partition("=")[2] for word in words if word.startswith("--tls")]
     assert {file.rpartition("/")[0] for file in files} == {certificate["mountPath"]}
     assert {file.rpartition("/")[2] for file in files} == {"tls.crt", "tls.key", "ca.crt"}

@@ -116,10 +116,11 @@ def test_a_trainers_result_and_a_release_say_what_they_were_made_of(tmp_path: Pa
 
 
 def test_a_release_is_what_the_trainer_and_the_build_say(cli: Cli) -> None:
-    """Its digest is the build's, its version and revision are the trainer's."""
+    """Its digest is the build's, its version and revision are the trainer's. What attests more is an index."""
     training, build = cli.folder / "training.json", cli.folder / "build.json"
     training.write_text(json.dumps(TRAINED))
-    image = {**BUILT, "image.name": f"registry.registry.svc/{MODELS}:run-9"}
+    index = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": DIGEST, "size": 856}
+    image = {**BUILT, "image.name": f"registry.registry.svc/{MODELS}:run-9", "containerimage.descriptor": index}
     build.write_text(json.dumps(image))
     words = ("--training", str(training), "--build", str(build), "--run", "run-9")
     assert cli("release", *words, who=False) == 0
