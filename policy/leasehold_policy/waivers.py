@@ -141,7 +141,7 @@ WAIVERS: tuple[Waiver, ...] = (
             ),
             *("git", "gpu-smoke", "mlflow", "mlflow-prepare", "monitoring", "oauth2-proxy", "plugin-barman-cloud"),
             *("object-store", "object-store-backup", "object-store-buckets", "postgres-cluster-postgres", "traefik"),
-            "git-backup",
+            *("git-backup", "object-store-restore", "check-drift"),
             *("registry-pull", "registry-push", "registry-restart", "log-analysis", "train-model", "test-staging"),
             *("build-container-image", "deploy-container-image", "promote-model", "revert", "finish"),
             *("load-test", "ray-head", "ray-worker"),

@@ -116,10 +116,13 @@ def shipped() -> tuple[Resource, ...]:
 
 @cache
 def others() -> tuple[tuple[Resource, ...], ...]:
-    """What environments of other kinds make: every component, two sites, a cluster with readers."""
+    """What environments of other kinds make: every component, a platform that comes back, two sites, other clusters."""
+    lost = platforms.tree("apps")
+    lost["platform"]["backups"] |= {"archive": 2, "restore": 1, "store": platforms.STORE}
     graphs = (
         platforms.recorded("full"),
         platforms.recorded("extras"),
+        graph.record(lost, preview=False, **platforms.TEXTS),
         graph.record(machines_only(two_sites()), preview=False),
         graph.record(existing(), preview=False, kubeconfig=graph.KUBECONFIG),
     )
