@@ -65,7 +65,7 @@ def test_without_their_keys_nothing_of_them_is_made() -> None:
     assert not SPACES & set(found.outputs["endpoints"])
     assert set(graph.of_space(found, SECRET, "mlflow")["mlflow-accounts"]["stringData"]) == {"admin", "workflows"}
     assert ray.CLIENT not in graph.of_space(found, SECRET, "workflows")
-    assert extras.flows(apps()) == extras.spaces(apps()) == ()
+    assert (extras.flows(apps()), extras.spaces(apps())) == ((), ())
 
 
 def test_each_part_is_exactly_these_objects() -> None:
@@ -163,7 +163,7 @@ def test_an_image_that_the_file_names_needs_its_digest(key: str) -> None:
 
 def test_an_environment_is_no_namespace_of_a_part() -> None:
     """Two owners of one namespace."""
-    tree = {"staging": {}, "ray": {}, "production": {}}
+    tree: dict[str, Any] = {"staging": {}, "ray": {}, "production": {}}
     assert any("apps.environments.ray" in problem for problem in problems(**{"apps.environments": tree}))
 
 
