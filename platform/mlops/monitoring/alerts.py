@@ -11,7 +11,7 @@ from typing import Any, Literal
 from config import Platform
 from mlops.backups import REPOSITORIES, REPOSITORIES_SCHEDULE
 from mlops.monitoring.cron import longest_gap
-from mlops.scrapes import Scrape
+from mlops.scrapes import INTERVAL, Scrape
 
 FULL = 0.85
 """Share of a volume or file system beyond which somebody should act."""
@@ -275,4 +275,5 @@ def groups(config: Platform, scrapes: Sequence[Scrape], leases: Mapping[str, str
         found["workflows"] = [alert.rule() for alert in _workflows()]
     if leases:
         found["leases"] = [*ends(leases), *(alert.rule() for alert in _leases())]
-    return [{"name": f"leasehold-{name}", "rules": rules} for name, rules in found.items()]
+    often = {"targets": {"interval": INTERVAL}}
+    return [{"name": f"leasehold-{name}", **often.get(name, {}), "rules": rules} for name, rules in found.items()]
