@@ -71,7 +71,6 @@ IMAGES_ELSEWHERE = {
     "docker.io/rancher/mirrored-library-busybox:1.37.0": "made by the rehearsal, under k3s' name",
     "docker.io/rancher/mirrored-metrics-server:v0.9.0": "built by the rehearsal from go.sum, under k3s' name",
     "docker.io/rancher/mirrored-coredns-coredns:1.15.0": "built by the rehearsal from go.sum, under k3s' name",
-    "docker.io/leasehold/exploration:1": "made by the rehearsal, from a lock file",
     "docker.io/library/python:3.11.14-slim-trixie": "an example for users to build: no digest was at hand",
     "docker.io/leasehold/gpu-stand-in:1": "built by the rehearsal from a program of its own",
     "quay.io/argoproj/argocd:v3.4.4": "an example in a message of config/fields.py",
