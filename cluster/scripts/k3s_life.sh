@@ -56,11 +56,22 @@ decide_on_host() {
 rejoin_if_removed() {
   local server=''
   is_node && node_is_gone || return 0
-  touch "$pending"
+  touch "$pending" "$root/k3s.rejoining"
   [ "$role" = server ] && [ ${#peers[@]} -gt 0 ] && within 6 first_that_answers || return 0
   systemctl stop "$service"
   rm -rf "$k3s_data/server/db/etcd" "$host_file"
   did "gave up a membership that was ended elsewhere"
+}
+
+# A Node that is made anew gets another range of pods' addresses, and the bridge that has the old one refuses it: no pod
+# would start there any more (cloudnativelabs/kube-router#496 is the same plugin).
+forget_pod_network() {
+  local link
+  [ -f "$root/k3s.rejoining" ] || return 0
+  systemctl stop "$service"
+  for link in cni0 flannel.1; do ip link delete "$link" 2>/dev/null || true; done
+  rm -rf /var/lib/cni/networks/cbr0
+  rm -f "$root/k3s.rejoining"
 }
 
 newest_snapshot() {
@@ -157,6 +168,7 @@ start_and_wait() {
   begin=$(date +%s)
   deadline=$((SECONDS + 600))
   systemctl reset-failed "$service" 2>/dev/null || true
+  forget_pod_network
   systemctl restart --no-block "$service"
   forget_lost_servers
   until node_is_ready "$begin"; do

@@ -73,6 +73,20 @@ def test_a_taken_name_is_waited_for_and_a_wrong_token_is_not(tmp_path: Path) -> 
     assert run(tmp_path, call, lines=lines)[1].split() == ["no", "yes"]
 
 
+def test_a_node_that_joins_again_forgets_its_pods_network_once(tmp_path: Path) -> None:
+    """Its new range of addresses does not fit the old bridge: it would be Ready, and start no pod."""
+    fakes = "\n".join(f'{name}() {{ echo "{name} $*"; }}' for name in ("systemctl", "ip", "rm"))
+    call = f'{fakes}\nservice=k3s-agent\ntouch "$root/k3s.rejoining"\nforget_pod_network\nforget_pod_network'
+    code, out, error = run(tmp_path, f"{call}\ncommand rm $root/k3s.rejoining\nforget_pod_network", role="agent")
+    assert code == 0, error
+    assert out.splitlines()[:4] == [
+        "systemctl stop k3s-agent",
+        "ip link delete cni0",
+        "ip link delete flannel.1",
+        "rm -rf /var/lib/cni/networks/cbr0",
+    ]
+
+
 def test_snapshots_of_an_earlier_cluster_stop_a_fresh_first_server(tmp_path: Path) -> None:
     """A new cluster beside them would look as if all were lost."""
     (tmp_path / "snapshots").mkdir()
