@@ -316,20 +316,14 @@ class Cloud:
         shutil.rmtree(self._folder / "state/nova/instances", ignore_errors=True)
 
     def _halt(self) -> None:
-        """End processes, machines, links, loop devices and mounts of this root, whatever is left of them.
-
-        Raises CloudError, after all of that, when machines do not end.
-        """
-        left: list[str] = []
+        """End processes, machines, links, loop devices and mounts of this root, whatever is left of them."""
         # Nova first: it would take machines that stop for shut down by their users.
         self._processes.stop(["nova", "agent", *(name for name in SERVICES if name != "nova")])
         if (self._folder / "machines").exists() and shutil.which("podman"):
             with contextlib.suppress(CloudError):
-                left = machines.stop(self._root.name, {**os.environ, **machines.configure(self._folder)})
+                machines.stop(self._root.name, {**os.environ, **machines.configure(self._folder)})
         self._processes.stop(["mariadb"])
         self._processes.stop_all()
         network.down(self._root.name)
         machines.release_loops(self._folder)
         machines.unmount(self._folder)
-        if left:
-            raise CloudError(f"{len(left)} machines do not end ({', '.join(left)}): run `rehearse-down` again")

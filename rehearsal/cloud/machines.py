@@ -35,20 +35,17 @@ def configure(folder: Path) -> dict[str, str]:
 
 def containers(name: str, env: Mapping[str, str], running: bool = False) -> list[str]:
     """Ids of this cloud's machines."""
-    state = ["--filter", "status=running", "--filter", "status=stopping"] if running else ["-a"]
+    state = ["--filter", "status=running"] if running else ["-a"]
     label = f"label=leasehold={network.namespace(name)}"
     return run(["podman", "ps", "-q", "--filter", label, *state], env=env).split()
 
 
-def stop(name: str, env: Mapping[str, str]) -> list[str]:
-    """Stop the machines but keep them, so that they can be started again; returns those that do not end."""
-    for _ in range(REMOVALS):
-        ids = containers(name, env, running=True)
-        if not ids:
-            break
-        # One that is full of pods takes longer to die than podman waits, which is 10 s.
+def stop(name: str, env: Mapping[str, str]) -> int:
+    """Stop the machines but keep them, so that they can be started again; returns how many ran."""
+    ids = containers(name, env, running=True)
+    if ids:
         run(["podman", "stop", "-t", "3", *ids], env=env, check=False)
-    return ids
+    return len(ids)
 
 
 def remove(name: str, env: Mapping[str, str]) -> None:
@@ -57,6 +54,7 @@ def remove(name: str, env: Mapping[str, str]) -> None:
         ids = containers(name, env)
         if not ids:
             return
+        # One that is full of pods takes longer to die than podman waits, which is 10 s.
         run(["podman", "rm", "-f", "-v", "-t", "0", *ids], env=env, check=False)
     raise CloudError(f"{len(ids)} machines do not end: see `podman ps` with the rehearsal's store, then try again")
 
