@@ -17,6 +17,11 @@ class Root:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        """Refuse a relative path: its name would be another rehearsal's, which is not there."""
+        if not self.path.is_absolute():
+            raise ValueError(f"the folder of a rehearsal is named by its whole path, not {self.path}")
+
     @classmethod
     def default(cls) -> "Root":
         """`.rehearsal` in the checkout, or what LEASEHOLD_REHEARSAL names."""

@@ -17,6 +17,12 @@ from rehearsal.pulumi_cli import NoCli, PulumiCli
 from tests.environments import as_file, dev, hosts
 
 
+def test_a_rehearsal_is_named_by_its_whole_path() -> None:
+    """A relative one has another name: what ends it would look for machines of that name, and find none."""
+    with pytest.raises(ValueError, match="whole path"):
+        Root(Path("rehearsal"))
+
+
 def test_common_options_stand_before_or_after_the_command() -> None:
     """People type them where they think of them."""
     for words in (["--stack", "qa", "up"], ["up", "--stack", "qa"]):
