@@ -136,7 +136,7 @@ def cloud() -> Iterator[Cloud]:
         pytest.skip("the local cloud needs root")
     # A root of its own: these tests kill and end what the others use, and the two must not disturb each other.
     given = os.environ.get("LEASEHOLD_TEST_ROOT") or str(PROJECT / ".rehearsal-test")
-    root = Root(Path(f"{given}-cloud"))
+    root = Root(Path(f"{given}-cloud").resolve())
     made = Cloud(root, lambda _: None)
     made.up(dev_plan())
     made.reset()
