@@ -1,12 +1,10 @@
-"""What the parts that are off by default have in common: pods, their programs as a ConfigMap, a Service."""
+"""What the parts that are off by default have in common: pods and a Service."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import ConfigMap, Service
+from pulumi_kubernetes.core.v1 import Service
 
 from mlops.base import Base
 
@@ -76,21 +74,6 @@ def metadata(base: Base, space: str, name: str, annotations: Mapping[str, str] |
     """Of an object in a namespace."""
     marked = {"annotations": dict(annotations)} if annotations else {}
     return {"name": name, "namespace": base.spaces[space], **marked}
-
-
-def mounted(base: Base, space: str, name: str, texts: Mapping[str, str], parent: pulumi.Resource) -> pulumi.Output[str]:
-    """Name of a ConfigMap of files; other texts are another one, so that pods start again."""
-    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:10]
-    called = f"{name}-{digest}"
-    made = ConfigMap(
-        f"{space}-{name}",
-        metadata=metadata(base, space, called),
-        immutable=True,
-        data=dict(texts),
-        opts=base.under(parent),
-    )
-    known: pulumi.Output[str] = made.id.apply(lambda _: called)
-    return known
 
 
 def front(base: Base, space: str, name: str, spec: Mapping[str, Any], parent: pulumi.Resource) -> pulumi.Output[str]:

@@ -13,7 +13,7 @@ import config
 from apps import pages, ports
 from apps.exploration import spec
 from apps.exploration.spec import NAME, SPACE
-from mlops import quantities, services
+from mlops import quantities, services, texts
 from mlops.base import Base
 from mlops.ingress import Ingress
 from mlops.mlflow import Mlflow
@@ -45,7 +45,7 @@ class Exploration(pulumi.ComponentResource):
         base, host = args.base, args.base.config.host(NAME)
         wanted = spec.Wanted(
             base.images.reference(Image.of(args.wanted.image)),
-            pages.mounted(base, SPACE, "program", spec.files(), self),
+            texts.kept(base, SPACE, f"{SPACE}-program", spec.files(), self, called="program"),
             args.mlflow.client(SPACE, base=base, user=READER),
             # The image may be in the stack's own registry.
             args.registry.pull_secret(base, SPACE),

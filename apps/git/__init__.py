@@ -12,7 +12,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes.apps.v1 import StatefulSet
 from pulumi_kubernetes.batch.v1 import CronJob
-from pulumi_kubernetes.core.v1 import ConfigMap, PersistentVolumeClaim, Service
+from pulumi_kubernetes.core.v1 import PersistentVolumeClaim, Service
 
 import config
 import versions
@@ -20,7 +20,7 @@ from apps import ports
 from apps.git import jobs, spec
 from apps.git.spec import ARGO_CD, BACKUP, NAME, PEOPLE, RELEASES, STEPS
 from apps.inventory import DELIVERY
-from mlops import Platform, backups, credentials, quantities, services
+from mlops import Platform, backups, credentials, quantities, services, texts
 from mlops.backups import Place
 from mlops.base import Base
 from mlops.ingress import Ingress
@@ -67,8 +67,7 @@ class GitServer(pulumi.ComponentResource):
         accounts = credentials.secret(base, f"{NAME}-accounts", DELIVERY, self.passwords, self)
         self._image = base.images.reference(versions.PYTHON_GIT)
         wanted = spec.server(self._image, self._program(), accounts, self._claim(args), str(base.config.rotation))
-        texts = jobs.scripts()
-        copying = self._map(jobs.COPIES, jobs.named(jobs.COPIES, texts), texts)
+        copying = texts.kept(base, DELIVERY, jobs.COPIES, jobs.scripts(), self)
         if args.restored is not None:
             wanted = self._begun(wanted, args.restored, copying, args.storage_gb)
         server = StatefulSet(NAME, metadata=self._metadata(NAME), spec=wanted, opts=base.under(self))
@@ -93,16 +92,8 @@ class GitServer(pulumi.ComponentResource):
 
     def _program(self) -> pulumi.Output[str]:
         """The ConfigMap of what runs."""
-        texts = {"serve.py": spec.program(), "rights.json": json.dumps(spec.rights(), indent=1)}
-        return self._map(f"{NAME}-program", jobs.named(f"{NAME}-program", texts), texts)
-
-    def _map(self, name: str, called: str, texts: Mapping[str, str]) -> pulumi.Output[str]:
-        """A ConfigMap that never changes; returns what it is called, known when it is there."""
-        made = ConfigMap(
-            name, metadata=self._metadata(called), immutable=True, data=dict(texts), opts=self._base.under(self)
-        )
-        known: pulumi.Output[str] = made.id.apply(lambda _: called)
-        return known
+        files = {"serve.py": spec.program(), "rights.json": json.dumps(spec.rights(), indent=1)}
+        return texts.kept(self._base, DELIVERY, f"{NAME}-program", files, self)
 
     def _plan(self, name: str, place: Place, more: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
         """The Secret that says what a pod copies, and from where to where."""

@@ -1,7 +1,5 @@
 """Pods that copy repositories away, and that bring them back before the server starts. Pure functions."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -30,11 +28,6 @@ def scripts() -> dict[str, str]:
     """File name to text, as in the ConfigMap."""
     folders = {"bundles.py": resources.files("apps.git"), "s3.py": resources.files("mlops.objectstore")}
     return {name: (folder / "scripts" / name).read_text() for name, folder in folders.items()}
-
-
-def named(base: str, texts: Mapping[str, str]) -> str:
-    """A name for a ConfigMap of texts: others are another one, so that what mounts it starts again."""
-    return f"{base}-{hashlib.sha256(json.dumps(dict(texts)).encode()).hexdigest()[:10]}"
 
 
 def container(image: str, name: str, command: str) -> dict[str, Any]:

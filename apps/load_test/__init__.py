@@ -14,7 +14,7 @@ import versions
 from apps import extras, pages, ports
 from apps.load_test import spec
 from apps.load_test.spec import NAME, SPACE
-from mlops import quantities, services
+from mlops import quantities, services, texts
 from mlops.base import Base
 from mlops.ingress import Ingress
 
@@ -38,7 +38,7 @@ class LoadTest(pulumi.ComponentResource):
         """Start it; `opts` gives the provider."""
         super().__init__("leasehold:apps:LoadTest", name, None, opts)
         base = args.base
-        mounted = pages.mounted(base, SPACE, "program", spec.files(args.wanted), self)
+        mounted = texts.kept(base, SPACE, f"{SPACE}-program", spec.files(args.wanted), self, called="program")
         image, asked = base.images.reference(versions.LOCUST), extras.asked(args.apps)
         memory = quantities.written(args.wanted.memory)
         Deployment(

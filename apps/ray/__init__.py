@@ -16,7 +16,7 @@ import versions
 from apps import pages, ports
 from apps.ray import spec
 from apps.ray.spec import HEAD, SPACE, WORKER
-from mlops import credentials, services
+from mlops import credentials, services, texts
 from mlops.argo.accounts import SPACE as WORKFLOWS
 from mlops.base import Base
 from mlops.ingress import Ingress
@@ -56,7 +56,7 @@ class Ray(pulumi.ComponentResource):
             base.images.reference(image),
             args.wanted,
             credentials.secret(base, spec.TOKEN, SPACE, {"token": token}, self),
-            pages.mounted(base, SPACE, "program", spec.files(), self),
+            texts.kept(base, SPACE, f"{SPACE}-program", spec.files(), self, called="program"),
             args.mlflow.client(SPACE, base=base),
             args.registry.pull_secret(base, SPACE),
             str(base.config.rotation),

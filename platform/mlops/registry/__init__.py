@@ -5,8 +5,6 @@ there is one: its backup has them too. Nodes are told of it before it exists (cl
 a port of their own, so that no name outside the cluster has to lead there.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -22,7 +20,7 @@ from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 import config
 import versions
-from mlops import credentials, gateway_api, quantities, services
+from mlops import credentials, gateway_api, quantities, services, texts
 from mlops.base import Base
 from mlops.certificates import Certificates
 from mlops.flows import API, NODES, Flow
@@ -168,11 +166,8 @@ class Registry(pulumi.ComponentResource):
 
     def _settings(self) -> pulumi.Output[str]:
         """The ConfigMap of both kinds' settings; other settings are another one, so that the pods start again."""
-        texts = {kind: spec.settings(kind, self._s3) for kind in (PUSH, PULL)}
-        name = f"{NAME}-settings-{hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:10]}"
-        under = self._base.under(self)
-        made = ConfigMap(f"{NAME}-settings", metadata=self._metadata(name), immutable=True, data=texts, opts=under)
-        return _when(made, name)
+        settings = {kind: spec.settings(kind, self._s3) for kind in (PUSH, PULL)}
+        return texts.kept(self._base, NAME, f"{NAME}-settings", settings, self)
 
     def _server(self, kind: str, replicas: int, mounted: pulumi.Output[str], claim: pulumi.Output[str] | None) -> None:
         image = self._base.images.reference(versions.REGISTRY)
