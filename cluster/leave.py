@@ -4,9 +4,10 @@ Nothing of ours has to run elsewhere then. Servers do not leave: with their leas
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from cluster import step
+from infra import blazar
 from infra.hosts import Host
 
 BEFORE = timedelta(minutes=20)
@@ -15,7 +16,6 @@ EVICT_SECONDS = 15 * 60
 """For pods to leave: as long as disruption budgets and their grace periods need, and shorter than BEFORE."""
 MINUTES = 5
 """Bound of the step, which only sets the timer."""
-FORM = "%Y-%m-%d %H:%M"
 UNIT = "/etc/systemd/system/leasehold-empty"
 
 
@@ -26,7 +26,7 @@ def leaves(host: Host, servers: Sequence[Host]) -> bool:
 
 def script(host: str, end: str) -> str:
     """Render the command for a lease that ends at "YYYY-MM-DD HH:MM", UTC; a later end takes it back."""
-    at = (datetime.strptime(end, FORM) - BEFORE).strftime(FORM)
+    at = blazar.format_time(blazar.parse_time(end) - BEFORE)
     return step.command(
         host=host,
         step="leave",

@@ -6,13 +6,13 @@ machines are lost is in test_cluster_life.py, on the same deployment.
 
 import re
 import subprocess
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cluster import leave
+from infra import blazar
 from rehearsal.cloud import Cloud
 from rehearsal.kubernetes import names
 from rehearsal.paths import PROJECT
@@ -278,7 +278,7 @@ def test_an_agent_is_empty_before_its_lease_ends_and_an_extension_takes_that_bac
     cluster: Stack, kubectl: Kubectl, machines: Machines
 ) -> None:
     """The site deletes the machine without a word to what runs on it. The service is started as its timer would."""
-    end = datetime.strptime(cluster.outputs()["leases"]["gpu"]["end"], leave.FORM)
+    end = blazar.parse_time(cluster.outputs()["leases"]["gpu"]["end"])
     due = machines.run("gpu1", "systemctl show -p NextElapseUSecRealtime --value leasehold-empty.timer")
     assert f"{end - leave.BEFORE:%Y-%m-%d %H:%M:%S UTC}" in due
     kubectl.apply(
