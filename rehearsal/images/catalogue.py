@@ -136,10 +136,10 @@ def _postgres() -> Recipe:
     return Recipe("real", what, start, base=True, packages=POSTGRES, lock="tools", files=_own_programs())
 
 
-def _pypi(lock: str, package: str, name: str) -> Recipe:
-    """What upstream's image has of PyPI."""
+def _pypi(package: str, title: str) -> Recipe:
+    """What upstream's image has of PyPI: a package, and what its lock file of that name has beside it."""
     start = Start((), ("python3",), {"PATH": VENV_PATH, "LANG": "C.UTF-8"})
-    return Recipe("real", f"{name} {wheels.version(lock, package)} of PyPI", start, base=True, lock=lock)
+    return Recipe("real", f"{title} {wheels.version(package, package)} of PyPI", start, base=True, lock=package)
 
 
 def _redis() -> Recipe:
@@ -214,8 +214,8 @@ def _extras(tree: Mapping[str, Any]) -> dict[str, Recipe]:
         # An image that has more than Ray cannot be had: trainings find no packages of their own in this one.
         "ray": (given.get("ray", {}).get("image") or versions.RAY.tagged, "ray", "Ray"),
     }
-    named = {str(name): (lock, title) for part, (name, lock, title) in wanted.items() if part in given}
-    return {name: _pypi(lock, lock, title) for name, (lock, title) in named.items() if IMAGE.fullmatch(name)}
+    named = {str(name): made for part, (name, *made) in wanted.items() if part in given}
+    return {name: _pypi(*made) for name, made in named.items() if IMAGE.fullmatch(name)}
 
 
 def recipes(tree: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Recipe]:
@@ -223,7 +223,7 @@ def recipes(tree: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Recipe]
     return {
         TOOLS: _tools("the stand-ins' own Jobs"),
         versions.POSTGRES.tagged: _postgres(),
-        versions.MLFLOW.tagged: _pypi("mlflow", "mlflow", "MLflow"),
+        versions.MLFLOW.tagged: _pypi("mlflow", "MLflow"),
         versions.REDIS.tagged: _redis(),
         versions.PYTHON.tagged: _python(),
         versions.BUILDKIT.tagged: _buildkit(),
