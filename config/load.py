@@ -11,6 +11,7 @@ from typing import Any
 import pulumi
 
 from config.apps import SOURCE_TOKEN, Apps
+from config.charts import Charts
 from config.cluster import (
     KUBECONFIG,
     SNAPSHOT_ACCESS_KEY,
@@ -108,6 +109,7 @@ def load(rules: Sequence[Rule] = ()) -> Settings:
     environment, problems = validate(raw, rules)
     needs = list(_needs(environment)) if environment else []
     problems += [*_stray_keys(), *(problem for need in needs for problem in _secret_problems(need))]
+    problems += _chart_problems(environment.charts) if environment else []
     if environment is None or problems:
         raise BadEnvironment(problems)
     found = {need.secret.removeprefix("ssh_"): _secret(need) for need in needs}
@@ -185,6 +187,16 @@ def _secret_problems(need: _Need) -> Iterator[Problem]:
         yield Problem(need.secret, "(missing)", need.why, f"set {need.field}, or {run}" if need.field else run)
     elif not pulumi.runtime.config.is_config_secret(f"{PROJECT}:{need.secret}"):
         yield Problem(need.secret, "[withheld]", "a secret is never stored in clear", run)
+
+
+def _chart_problems(charts: Charts) -> Iterator[Problem]:
+    """The packages of a mirror's folder are those that somebody looked at."""
+    if charts.digests and charts.folder is None:
+        remedy = "give a folder as charts.mirror, or leave the digests out"
+        yield Problem("charts.digests", "(set)", "digests are of packages in a folder", remedy)
+    for file, found in charts.changed():
+        rule = "the package in charts.mirror is another one, or none"
+        yield Problem(f"charts.digests.{file}", found, rule, "fetch it anew from its publisher, or give its new digest")
 
 
 def _secret(need: _Need) -> pulumi.Output[str]:

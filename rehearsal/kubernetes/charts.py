@@ -1,6 +1,7 @@
 """The charts that stand in for upstream's, as packages in a folder, and the configuration that names it."""
 
 import gzip
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,17 +32,17 @@ def expected(tree: Mapping[str, Any]) -> dict[str, Any]:
 def config(folder: Path) -> dict[str, Any]:
     """Pack every chart into a folder; returns the value of the configuration key. A reader never finds half of one."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    known = set()
+    digests = {}
     for description in sorted(CHARTS.glob("*/Chart.yaml")):
         name, content = packed(description.parent)
         new = folder / f"{name}.new"
         new.write_bytes(content)
         new.replace(folder / name)
-        known.add(name)
+        digests[name] = hashlib.sha256(content).hexdigest()
     for old in folder.iterdir():
-        if old.name not in known:
+        if old.name not in digests:
             old.unlink()
-    return {"mirror": str(folder)}
+    return {"mirror": str(folder), "digests": digests}
 
 
 def packed(folder: Path) -> tuple[str, bytes]:

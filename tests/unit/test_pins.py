@@ -61,7 +61,7 @@ CHARTS_WITHOUT_DIGEST = dict.fromkeys(
         *("plugin-barman-cloud", "seaweedfs", "mlflow", "argo-cd", "argo-workflows", "argo-events"),
         "kube-prometheus-stack",
     ),
-    "Pulumi's Release takes a version and no digest; a mirror of `leasehold:charts` holds what was looked at",
+    "Pulumi's Release takes a version and no digest; `leasehold:charts.digests` pins what a mirror's folder holds",
 )
 WORKFLOW_IMAGES = {"debian:12": "CI's test machine: what it runs is installed by apt, which checks its archive's keys"}
 IMAGES_ELSEWHERE = {
