@@ -16,6 +16,7 @@ from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.node.v1 import RuntimeClass
 
 import versions
+from cluster.closed import Guards, guarded
 from cluster.held import HeldReleases
 from config import Charts
 from versions import Chart
@@ -31,6 +32,10 @@ TOLERATIONS = [{"key": RESOURCE, "operator": "Exists", "effect": "NoSchedule"}]
 RELEASE_SECONDS = 600
 """Both images are some hundred megabytes, pulled on every GPU node at once."""
 NOBODY = 65534
+METRICS = 9400
+"""The exporter's port."""
+EXPORTER_MEMORY = "1Gi"
+"""Limit of a container here: the exporter holds the counters of every GPU of its node."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class Gpu(pulumi.ComponentResource):
         first: list[pulumi.Resource] = list(args.nodes)
         if args.make_runtime_class:
             first.append(RuntimeClass(RUNTIME, metadata={"name": RUNTIME}, handler=RUNTIME, opts=self._under))
-        namespace = space.metadata.apply(lambda metadata: metadata.name or NAMESPACE)
+        known = space.metadata.apply(lambda metadata: metadata.name or NAMESPACE)
+        namespace = guarded(name, known, guards(), self._under)
         self._held = HeldReleases(f"{name}-held-releases", args.kubeconfig, [NAMESPACE], self._under)
         plugin = self._release(versions.DEVICE_PLUGIN, device_plugin(args.time_slicing), namespace, first)
         self._release(versions.DCGM_EXPORTER, dcgm_exporter(), namespace, first)
@@ -121,6 +127,33 @@ class Gpu(pulumi.ComponentResource):
                 pulumi.ResourceOptions(depends_on=list(after)),
             ),
         )
+
+
+def guards() -> Guards:
+    """What guards the namespace: as many pods as a large cluster has, metrics for the platform's monitoring alone."""
+    named = "kubernetes.io/metadata.name"
+    policy: dict[str, Any] = {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {
+                "from": [{"namespaceSelector": {"matchLabels": {named: "monitoring"}}}],
+                "ports": [{"port": METRICS, "protocol": "TCP"}],
+            }
+        ],
+        "egress": [
+            {
+                "to": [{"namespaceSelector": {"matchLabels": {named: "kube-system"}}}],
+                "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+            },
+            # The plugin asks the API which shares a node is to have; not the site's metadata service.
+            {
+                "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}],
+                "ports": [{"port": port, "protocol": "TCP"} for port in (443, 6443)],
+            },
+        ],
+    }
+    return Guards({"pods": "500"}, policy, EXPORTER_MEMORY)
 
 
 def device_plugin(time_slicing: int | None) -> dict[str, Any]:

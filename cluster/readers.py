@@ -15,10 +15,13 @@ from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 from cluster import kubeconfig
 from cluster.accounts import account, token
+from cluster.closed import Guards, guarded
 from config import Reader
 
 NAMESPACE = "leasehold-readers"
 ROLE = "leasehold-reader"
+EMPTY = Guards({"pods": "0"}, {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
+"""Accounts are all that is there: no pod runs, and none would reach anything."""
 VERBS = ["get", "list", "watch"]
 # Never secrets, and nothing that opens a way to one: no exec, no port-forward, no tokens.
 RULES: list[dict[str, Any]] = [
@@ -69,7 +72,7 @@ class Readers(pulumi.ComponentResource):
             metadata={"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
             opts=self._under,
         )
-        home = space.metadata.apply(lambda metadata: metadata.name or NAMESPACE)
+        home = guarded(name, space.metadata.apply(lambda metadata: metadata.name or NAMESPACE), EMPTY, self._under)
         roles = {space: self._role(space) for space in sorted({n for r in args.readers.values() for n in r.namespaces})}
         self.kubeconfigs = {
             reader: self._reader(reader, args, home, {space: roles[space] for space in chosen.namespaces})

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pulumi
-from pulumi_kubernetes.core.v1 import LimitRange, Namespace, ResourceQuota, ServiceAccountPatch
-from pulumi_kubernetes.networking.v1 import NetworkPolicy
+from pulumi_kubernetes.core.v1 import Namespace
 
 from cluster import Access
+from cluster.closed import Guards, guarded
 from mlops import flows, gateway_api, quantities
 from mlops.flows import Flow
 
@@ -32,30 +32,15 @@ class Space:
     """The reason, where the level is not restricted."""
 
 
-def quota(space: Space) -> dict[str, Any]:
-    """The spec of its ResourceQuota."""
+def guards(space: Space, permitted: Sequence[Flow]) -> Guards:
+    """Its bounds and its flows."""
     hard = {
         "requests.cpu": space.cpu,
         "limits.memory": quantities.written(space.memory),
         "pods": str(space.pods),
         "requests.storage": quantities.written(space.storage),
-        # Nothing is reachable from outside but by the ingress, or by a port that is counted here.
-        "services.loadbalancers": "0",
     }
-    return {"hard": hard}
-
-
-def limits() -> dict[str, Any]:
-    """The spec of its LimitRange: what a container gets that says nothing."""
-    return {
-        "limits": [
-            {
-                "type": "Container",
-                "default": {"memory": "256Mi"},
-                "defaultRequest": {"cpu": "10m", "memory": "64Mi"},
-            }
-        ]
-    }
+    return Guards(hard, flows.policy(space.name, permitted))
 
 
 def labels(space: Space) -> dict[str, str]:
@@ -94,25 +79,4 @@ class Spaces(pulumi.ComponentResource):
             opts=self._first,
         )
         namespace = made.metadata.apply(lambda metadata: metadata.name or space.name)
-
-        def metadata(name: str) -> dict[str, Any]:
-            return {"name": name, "namespace": namespace}
-
-        guards = [
-            ResourceQuota(f"{space.name}-quota", metadata=metadata("leasehold"), spec=quota(space), opts=self._under),
-            LimitRange(f"{space.name}-limits", metadata=metadata("leasehold"), spec=limits(), opts=self._under),
-            NetworkPolicy(
-                f"{space.name}-flows",
-                metadata=metadata("leasehold"),
-                spec=flows.policy(space.name, permitted),
-                opts=self._under,
-            ),
-            ServiceAccountPatch(
-                f"{space.name}-default",
-                metadata={**metadata("default"), "annotations": {"pulumi.com/patchForce": "true"}},
-                automount_service_account_token=False,
-                opts=self._under,
-            ),
-        ]
-        # Whoever uses the name comes after what guards the namespace.
-        return pulumi.Output.all(namespace, *(guard.id for guard in guards)).apply(lambda known: str(known[0]))
+        return guarded(space.name, namespace, guards(space, permitted), self._under)

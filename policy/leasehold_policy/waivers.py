@@ -6,9 +6,6 @@ from fnmatch import fnmatchcase
 
 from .model import Finding, Rule
 
-GPU_SPACE = "only the two charts of NVIDIA and one Job of the cluster layer are there, which knows no flows yet"
-READER = "it exists so that another team's kubeconfig has rights that end with `readers`; no pod is meant to be there"
-
 
 @dataclass(frozen=True)
 class Waiver:
@@ -34,19 +31,6 @@ WAIVERS: tuple[Waiver, ...] = (
         "host-port",
         ("traefik",),
         "the ingress is what is reached: no site has a balancer, so it takes 443, and 80 for ACME, on every node",
-    ),
-    Waiver("namespace-is-closed", ("gpu-namespace",), GPU_SPACE),
-    Waiver("namespace-has-a-quota", ("gpu-namespace",), GPU_SPACE),
-    Waiver("namespace-has-defaults", ("gpu-namespace",), GPU_SPACE),
-    Waiver("default-account-has-no-token", ("gpu-namespace",), GPU_SPACE),
-    *(
-        Waiver(rule, ("readers-namespace",), READER)
-        for rule in (
-            "namespace-is-closed",
-            "namespace-has-a-quota",
-            "namespace-has-defaults",
-            "default-account-has-no-token",
-        )
     ),
     Waiver(
         "policy-names-its-sources",
@@ -147,11 +131,6 @@ WAIVERS: tuple[Waiver, ...] = (
             *("load-test", "ray-head", "ray-worker"),
         ),
         "versions.py names tags; `leasehold:images.digests` pins them where digests are at hand, as a rehearsal does",
-    ),
-    Waiver(
-        "replicas-have-a-budget",
-        ("registry-pull",),
-        "its pods prefer different nodes, which are drained one after another; the other pod answers meanwhile",
     ),
 )
 

@@ -16,6 +16,7 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.apps.v1 import StatefulSet
 from pulumi_kubernetes.batch.v1 import CronJob
 from pulumi_kubernetes.core.v1 import ConfigMap, PersistentVolumeClaim, Service, ServiceAccount
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 import config
@@ -180,6 +181,10 @@ class Registry(pulumi.ComponentResource):
             spec=spec.server(servers, mounted, claim),
             opts=self._base.under(self),
         )
+        if replicas > 1:
+            name = f"{spec.workload(kind)}-budget"
+            metadata = self._metadata(spec.workload(kind))
+            PodDisruptionBudget(name, metadata=metadata, spec=spec.budget(), opts=self._base.under(self))
 
     def _services(self) -> None:
         port = self._base.config.registry.node_port

@@ -224,6 +224,11 @@ def _affinity(kind: str, *, stored: bool) -> Tree:
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
+def budget() -> Tree:
+    """The spec of the readers' PodDisruptionBudget: a drain takes one at a time."""
+    return {"maxUnavailable": 1, "selector": {"matchLabels": labels(PULL)}}
+
+
 def service(kind: str, node_port: int | None = None) -> Tree:
     """The spec of a Service."""
     port: Tree = {"name": "https", "port": SERVICE_PORT, "targetPort": "https"}
