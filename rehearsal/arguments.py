@@ -62,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     outputs = commands.add_parser("outputs", parents=[common], help="what other teams consume")
     outputs.add_argument("--json", action="store_true")
     outputs.add_argument("--show-secrets", action="store_true")
-    commands.add_parser("demo", parents=[common], help="a model's way to production, told on the deployed stack")
+    told = commands.add_parser("demo", parents=[common], help="a model's way to production, told on the deployed stack")
+    told.add_argument("--picture", type=Path, metavar="FILE", help="keep what is told as an SVG picture, too")
     shown = commands.add_parser("report", parents=[common], help="what was real, and what stood in")
     shown.add_argument("--json", action="store_true")
     return top

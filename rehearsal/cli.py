@@ -34,6 +34,8 @@ from rehearsal.pulumi_cli import NoCli, PulumiCli
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 PREFIX = f"{config.PROJECT}:"
+PICTURE_WIDTH = 120
+"""Letters of a line in a picture."""
 PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:": Dynamic()}
 
 
@@ -231,11 +233,14 @@ class Rehearsal:
             self.console.print(render(value), markup=False, highlight=False, soft_wrap=True)
         return DONE
 
-    def demo(self) -> int:
-        """Tell the story of a model on the deployed stack."""
+    def demo(self, picture: Path | None) -> int:
+        """Tell the story of a model on the deployed stack; `picture` gets it as SVG."""
         isolate(self.cloud.environment() if self.file.needs_cloud else {})
-        with demo.beginning(self.engine().outputs(show_secrets=True), self.console) as story:
+        console = Console(highlight=False, record=True, width=PICTURE_WIDTH) if picture else self.console
+        with demo.beginning(self.engine().outputs(show_secrets=True), console) as story:
             demo.tell(story)
+        if picture:
+            console.save_svg(str(picture), title="make demo")
         return DONE
 
     def report(self, *, as_json: bool) -> int:
@@ -357,7 +362,7 @@ def run(rehearsal: Rehearsal, options: argparse.Namespace) -> int:
         case "refresh":
             return rehearsal.refresh()
         case "demo":
-            return rehearsal.demo()
+            return rehearsal.demo(options.picture)
         case _:
             code: int = getattr(rehearsal, options.command)(options)
             return code
