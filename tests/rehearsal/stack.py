@@ -6,11 +6,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rehearsal.cli import passphrase
+from rehearsal.cloud import Cloud
 from rehearsal.engine.secrets import Crypter
 from rehearsal.paths import PROJECT, Root
 from tests.environments import as_file, dev
@@ -117,6 +120,21 @@ def ssh_of(stack: Stack) -> Ssh:
     text = outputs["ssh_config"].replace(f"~/.ssh/leasehold-{name}.known_hosts", str(hosts))
     config.write_text(text.replace(f"~/.ssh/leasehold-{name}", str(key)))
     return Ssh(config)
+
+
+@contextmanager
+def fresh(root: Root, cloud: Cloud, name: str, folder: Path, tree: dict[str, Any]) -> Iterator[Stack]:
+    """A stack that was never deployed, on an empty cloud, which is empty afterwards, too."""
+
+    def emptied() -> None:
+        stack.state.unlink(missing_ok=True)
+        cloud.reset()
+
+    stack = Stack(root, name, folder / f"Pulumi.{name}.yaml")
+    stack.write(tree)
+    emptied()
+    yield stack
+    emptied()
 
 
 def machines_only() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from rehearsal.cloud.parts import ARTIFACTS
 from rehearsal.paths import Root
 from tests.environments import changed
 from tests.rehearsal.cluster import Kubectl, Machines, until
-from tests.rehearsal.stack import Stack, small, ssh_of
+from tests.rehearsal.stack import Stack, fresh, small, ssh_of
 
 SEED = 20261121
 RANDOM = random.Random(SEED)  # noqa: S311  a reproducible choice, no secret
@@ -33,13 +33,8 @@ def one_server() -> dict[str, Any]:
 
 @pytest.fixture
 def stack(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(root, "faults", tmp_path_factory.mktemp("faults") / "Pulumi.faults.yaml")
-    stack.write(one_server())
-    cloud.reset()
-    stack.state.unlink(missing_ok=True)
-    yield stack
-    stack.state.unlink(missing_ok=True)
-    cloud.reset()
+    with fresh(root, cloud, "faults", tmp_path_factory.mktemp("faults"), one_server()) as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from rehearsal.paths import Root
 from tests.environments import changed
 from tests.rehearsal.cluster import Machines
 from tests.rehearsal.faulty import marks
-from tests.rehearsal.stack import Run, Stack, small
+from tests.rehearsal.stack import Run, Stack, fresh, small
 
 SECONDS = 600.0
 """Bound for any of these commands on the small environment; a hang would be longer."""
@@ -60,13 +60,8 @@ def wrong_credential(cloud: Cloud) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def stack(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(root, "dead", tmp_path_factory.mktemp("dead") / "Pulumi.dead.yaml")
-    stack.write(small())
-    cloud.reset()
-    stack.state.unlink(missing_ok=True)
-    yield stack
-    stack.state.unlink(missing_ok=True)
-    cloud.reset()
+    with fresh(root, cloud, "dead", tmp_path_factory.mktemp("dead"), small()) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")

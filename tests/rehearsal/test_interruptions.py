@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import pytest
 
 from rehearsal.cloud import Cloud
 from rehearsal.paths import Root
-from tests.rehearsal.stack import Stack, small
+from tests.rehearsal.faulty import marks
+from tests.rehearsal.stack import Stack, fresh, small
 
 STEPS = 24
 """Lines that a whole `up` of the small environment prints, one for each resource."""
@@ -22,23 +22,8 @@ KILLS = sorted(random.Random(SEED).sample(range(2, STEPS), 10))  # noqa: S311  a
 
 @pytest.fixture
 def stack(root: Root, cloud: Cloud, tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(root, "kill", tmp_path / "Pulumi.kill.yaml")
-    stack.write(small())
-    cloud.reset()
-    yield stack
-    stack.state.unlink(missing_ok=True)
-    cloud.reset()
-
-
-def marked(cloud: Cloud) -> Counter[str]:
-    """How often each resource exists in the cloud, by its mark."""
-    found: Counter[str] = Counter()
-    for kind, objects in cloud.inventory().items():
-        for thing in objects:
-            mark = thing["metadata"]["leasehold-urn"] if kind in ("servers", "volumes") else thing.get("description")
-            if str(mark).startswith("urn:"):
-                found[str(mark)] += 1
-    return found
+    with fresh(root, cloud, "kill", tmp_path, small()) as stack:
+        yield stack
 
 
 def size(inventory: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
@@ -62,14 +47,9 @@ def kill_after(stack: Stack, lines: int, *words: str) -> int:
 @pytest.fixture(scope="module")
 def whole(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """What an undisturbed `up` makes."""
-    stack = Stack(root, "kill", tmp_path_factory.mktemp("whole") / "Pulumi.kill.yaml")
-    stack.write(small())
-    cloud.reset()
-    done = stack.run("up")
-    assert done.count("create") >= STEPS
-    made = size(cloud.inventory())
-    stack.state.unlink()
-    return made
+    with fresh(root, cloud, "kill", tmp_path_factory.mktemp("whole"), small()) as stack:
+        assert stack.run("up").count("create") >= STEPS
+        return size(cloud.inventory())
 
 
 # A fixed share of them for every change, the others with the long tests.
@@ -83,7 +63,7 @@ def test_an_up_that_was_killed_converges_in_the_next_one(
     assert kill_after(stack, lines, "up") == lines
     stack.run("up")
     assert size(cloud.inventory()) == whole
-    assert set(marked(cloud).values()) == {1}
+    assert set(marks(cloud).values()) == {1}
     assert "nothing changed" in stack.run("up", "--expect-no-changes").out
 
 

@@ -15,7 +15,7 @@ from rehearsal.paths import Root
 from tests.environments import dev
 from tests.rehearsal.faulty import marks
 from tests.rehearsal.services import Platform
-from tests.rehearsal.stack import Stack
+from tests.rehearsal.stack import Stack, fresh
 
 pytestmark = pytest.mark.long  # half an hour
 LOOK = 0.1
@@ -44,13 +44,8 @@ def types(state: Path) -> set[str]:
 
 @pytest.fixture
 def stack(root: Root, cloud: Cloud, tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(root, "dev", tmp_path / "Pulumi.dev.yaml")
-    stack.write(dev())
-    stack.state.unlink(missing_ok=True)
-    cloud.reset()
-    yield stack
-    stack.state.unlink(missing_ok=True)
-    cloud.reset()
+    with fresh(root, cloud, "dev", tmp_path, dev()) as stack:
+        yield stack
 
 
 def killed_at(stack: Stack, known: set[str], pause: float) -> set[str]:
