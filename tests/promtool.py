@@ -11,8 +11,7 @@ import pytest
 
 from rehearsal.kubernetes import build, programs
 
-BUILT = build.folder() / f"{programs.PROMTOOL.name}-{programs.PROMTOOL.key}"
-PROGRAM = shutil.which("promtool") or (str(BUILT) if BUILT.exists() else None)
+PROGRAM = shutil.which("promtool") or build.built(programs.PROMTOOL)
 Groups = Sequence[Mapping[str, Any]]
 
 needed = pytest.mark.skipif(PROGRAM is None, reason="no promtool: neither on PATH nor built by a rehearsal")

@@ -140,6 +140,12 @@ def _sources(binary: Binary) -> Iterator[list[str | Path]]:
         yield ["-C", copy, "-mod=vendor"]
 
 
+def built(binary: Binary) -> Path | None:
+    """The program, where it was built before."""
+    target = folder() / f"{binary.name}-{binary.key}"
+    return target if target.exists() else None
+
+
 def build(binary: Binary, progress: Progress = lambda _: None) -> Path:
     """The program: from the cache, else built there while others wait. Raises CloudError that names the module."""
     target = folder() / f"{binary.name}-{binary.key}"

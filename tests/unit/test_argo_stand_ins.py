@@ -18,6 +18,7 @@ from rehearsal.programs.argo.web import Request
 from tests.unit import platforms
 from versions import Chart
 
+helm = pytest.mark.skipif(build.built(build.HELM) is None, reason="no helm: not built by a rehearsal yet")
 MODULES = {"argocd": cd, "argo-workflows": workflows, "argo-events": events}
 
 
@@ -35,6 +36,7 @@ def rendered(release: str, values: dict[str, Any], chart: Chart, folder: Path) -
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@helm
 @pytest.mark.parametrize("form", ["shipped", "small"])
 @pytest.mark.parametrize("release", sorted(MODULES))
 def test_a_chart_takes_our_values_and_has_the_pinned_version(release: str, form: str, tmp_path: Path) -> None:
@@ -47,6 +49,7 @@ def test_a_chart_takes_our_values_and_has_the_pinned_version(release: str, form:
     assert all(item["kind"] for item in yaml.safe_load_all(made.stdout) if item)
 
 
+@helm
 @pytest.mark.parametrize("release", sorted(MODULES))
 def test_a_chart_refuses_a_key_that_it_would_not_honour(release: str, tmp_path: Path) -> None:
     """A rehearsal that takes anything proves nothing of the values."""
@@ -56,6 +59,7 @@ def test_a_chart_refuses_a_key_that_it_would_not_honour(release: str, tmp_path: 
     assert "misspelt" in made.stderr
 
 
+@helm
 @pytest.mark.parametrize("release", sorted(MODULES))
 def test_a_chart_has_the_services_and_labels_that_others_use(release: str, tmp_path: Path) -> None:
     """Routes name Services, and scrapes select labels and ports."""
@@ -72,6 +76,7 @@ def test_a_chart_has_the_services_and_labels_that_others_use(release: str, tmp_p
         assert [i for i in found if dict(scrape.labels).items() <= i["metadata"]["labels"].items()]
 
 
+@helm
 @pytest.mark.parametrize("release", sorted(MODULES))
 def test_every_container_of_a_chart_may_run_in_a_restricted_namespace(release: str, tmp_path: Path) -> None:
     """The namespaces refuse other pods."""
