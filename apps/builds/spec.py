@@ -1,6 +1,7 @@
 """The builder's settings and pod, and the command of a build. Pure functions."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ SOURCE, OUT = "/src", "/out"
 METADATA = f"{OUT}/metadata.json"
 CACHE_TAG = "buildcache"
 
+REPOSITORY_IS_WRONG = "failed to solve: .*(failed to read dockerfile|dockerfile parse error|: not found$)"
+"""What BuildKit says where there is no Dockerfile, or none that is one, or no such image to begin with."""
 Tree = dict[str, Any]
 
 
@@ -82,6 +85,19 @@ def build_command(target: str, tag: str, base_image: str, scanner: str) -> list[
         f"--output=type=image,name={target}:{tag},push=true",
         f"--metadata-file={METADATA}",
     ]
+
+
+def build_lines(words: Sequence[str], work: str) -> tuple[str, ...]:
+    """Lines of shell that build and end with 2 where the repository is wrong: trying again does not help.
+
+    What BuildKit says is shown while it says it, and kept in the folder `work`.
+    """
+    return (
+        f"{{ code=0; {shlex.join(words)} || code=$?; echo $code > {work}/code; }} 2>&1 | tee {work}/said",
+        f"code=$(cat {work}/code)",
+        f'[ "$code" = 0 ] || ! grep -Eq {shlex.quote(REPOSITORY_IS_WRONG)} {work}/said || code=2',
+        'exit "$code"',
+    )
 
 
 def client_mounts(login: str) -> list[Tree]:

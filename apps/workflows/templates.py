@@ -4,7 +4,6 @@ A step is a WorkflowTemplate of its own, so that it can be started alone. Its pr
 the model's trainer, or BuildKit's client; what it says comes out as text, and goes into the next one as text.
 """
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -119,7 +118,7 @@ def build(wanted: Wanted) -> Container:
     return _container(
         wanted,
         wanted.images.builds,
-        (shlex.join(argv),),
+        builds.build_lines(argv, WORK),
         INPUTS[BUILD],
         init_containers=[_checkout(wanted, f"--of {WORK}/training.json", names=("training",)), fetched],
         env=[*pods.home(), *given(*INPUTS[BUILD]), Env(name="DOCKER_CONFIG", value=builds.LOGIN)],

@@ -1,7 +1,10 @@
 """The builder of images: who may use it, what it is allowed, and what a build is told."""
 
+import shlex
+import subprocess
 import tomllib
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -9,6 +12,7 @@ import pytest
 
 import versions
 from apps.builds import Builds, BuildsArgs, spec
+from apps.workflows import pods
 from cluster.held import HeldReleases
 from config import Charts, Images, Platform
 from mlops.base import Base
@@ -223,3 +227,32 @@ def test_a_step_finds_its_certificate_and_its_login_where_the_client_looks() -> 
     assert {file.rpartition("/")[2] for file in files} == {"tls.crt", "tls.key", "ca.crt"}
     assert (login["mountPath"], login["subPath"]) == (f"{spec.LOGIN}/config.json", ".dockerconfigjson")
     assert all(mount["readOnly"] for mount in (certificate, login))
+
+
+@pytest.mark.parametrize(
+    ("said", "ended", "code"),
+    [
+        ("", 0, 0),
+        ("error: failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory", 1, 2),
+        ("Dockerfile:1\nerror: failed to solve: dockerfile parse error on line 1: unknown instruction: FORM", 1, 2),
+        (
+            "error: failed to solve: registry.test/nobody:1: failed to resolve source metadata: nobody:1: not found",
+            1,
+            2,
+        ),
+        ("error: failed to solve: debian: failed to do request: dial tcp: i/o timeout", 1, 1),
+        ('error: failed to solve: process "pip install it" did not complete successfully: exit code: 1', 1, 1),
+        ("error: listing workers for Build: failed to list workers: Unavailable: connection error", 1, 1),
+        ("importing cache: registry.test/model:buildcache: not found", 0, 0),
+    ],
+)
+def test_a_build_is_not_tried_again_where_the_repository_is_wrong(
+    tmp_path: Path, said: str, ended: int, code: int
+) -> None:
+    """The network may be better in a minute; a Dockerfile is not. What was said is told either way."""
+    buildctl = tmp_path / "buildctl"
+    buildctl.write_text(f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(said)} >&2\nexit {ended}\n")
+    buildctl.chmod(0o755)
+    command = pods.script(*spec.build_lines([str(buildctl)], str(tmp_path)))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (code, said)
