@@ -5,6 +5,7 @@ expected, 130 interrupted.
 import argparse
 import json
 import os
+import re
 import secrets
 import sys
 import time
@@ -14,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 import config
@@ -36,6 +38,8 @@ DONE, FAILED, BAD_INPUT = 0, 1, 2
 PREFIX = f"{config.PROJECT}:"
 PICTURE_WIDTH = 120
 """Letters of a line in a picture."""
+PICTURE = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+"""Rich's picture of a terminal, without the fonts that it fetches from elsewhere."""
 PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:": Dynamic()}
 
 
@@ -240,7 +244,7 @@ class Rehearsal:
         with demo.beginning(self.engine().outputs(show_secrets=True), console) as story:
             demo.tell(story)
         if picture:
-            console.save_svg(str(picture), title="make demo")
+            console.save_svg(str(picture), title="make demo", code_format=PICTURE)
         return DONE
 
     def report(self, *, as_json: bool) -> int:
