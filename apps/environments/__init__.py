@@ -19,7 +19,7 @@ from apps.environments import spec
 from apps.environments.spec import APPLICATION, PROJECT
 from apps.git import GitServer
 from apps.git import spec as git
-from mlops import credentials, services
+from mlops import credentials, monitoring, services
 from mlops.argo import cd
 from mlops.base import Base
 from mlops.ingress import Ingress
@@ -92,7 +92,10 @@ class Environments(pulumi.ComponentResource):
         front = Service(
             f"{name}-service",
             # Nobody waits for pods: there are none before the first release.
-            metadata=self._metadata(APPLICATION, name, {"pulumi.com/skipAwait": "true"}),
+            metadata={
+                **self._metadata(APPLICATION, name, {"pulumi.com/skipAwait": "true"}),
+                "labels": monitoring.MODEL,
+            },
             spec=spec.service(target),
             opts=under,
         )

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 import config
-from apps import inventory, package, steps
+from apps import inventory, package, ports, steps
 from apps.delivery.steps.settings import Settings, read_settings
 from apps.environments import spec
 from apps.git import spec as git
-from mlops.flows import WORLD
+from mlops import flows, monitoring
+from mlops.flows import WORLD, Flow
 from tests.environments import changed, dev
 from tests.unit import graph, platforms
 
@@ -46,6 +47,20 @@ def test_pulumi_makes_the_place_and_git_says_what_runs_in_it(name: str) -> None:
     assert application["spec"]["source"]["path"] == f"environments/{name}"
     automated = application["spec"]["syncPolicy"]["automated"]
     assert automated == {"prune": True, "selfHeal": True, "allowEmpty": True}
+
+
+def test_prometheus_finds_every_environment_and_may_ask_it() -> None:
+    """Drift, dashboards and alerts of models rest on it; a missing label shows nowhere but in an empty graph."""
+    wanted = monitoring.models()
+    [port] = [endpoint["port"] for endpoint in wanted["endpoints"]]
+    for name in NAMES:
+        [service] = graph.of_space(shipped(), f"{CORE}Service", name).values()
+        assert wanted["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert port in [entry["name"] for entry in service["spec"]["ports"]]
+        policies = graph.of_space(shipped(), "kubernetes:networking.k8s.io/v1:NetworkPolicy", monitoring.SPACE).values()
+        opened = flows.added(monitoring.SPACE, [Flow(monitoring.SPACE, name, (ports.SERVER,), "")])
+        assert opened is not None
+        assert opened["egress"][0] in [rule for policy in policies for rule in policy["spec"]["egress"]]
 
 
 def test_the_route_of_production_is_in_git_and_the_others_are_the_stacks() -> None:

@@ -16,7 +16,7 @@ from mlops.flows import ANYWHERE, API, METADATA, NODES, PODS, Flow
 from mlops.ingress import Ingress
 from mlops.monitoring import alerts, dashboards, routing, stack
 from mlops.monitoring.stack import ADMIN, DASHBOARDS, EXPORTERS, PASSWORD, Names
-from mlops.scrapes import Scrape, spec
+from mlops.scrapes import INTERVAL, Scrape, spec
 from mlops.services import Login, Service
 from mlops.spaces import Space
 from versions import PROMETHEUS_STACK_CHART, Chart
@@ -91,7 +91,7 @@ def models() -> dict[str, Any]:
     return {
         "selector": {"matchLabels": MODEL},
         "namespaceSelector": {"any": True},
-        "endpoints": [{"port": "http", "path": "/metrics", "relabelings": relabelings}],
+        "endpoints": [{"port": "http", "path": "/metrics", "interval": INTERVAL, "relabelings": relabelings}],
     }
 
 
