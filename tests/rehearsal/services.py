@@ -76,6 +76,13 @@ class Platform(Services):
             mlflow.set_tracking_uri(uri)
             yield MlflowClient(uri)
 
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """An instant query of Prometheus, through the ingress."""
+        answer = self.get("prometheus", "/api/v1/query", login=True, params={"query": text})
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return found
+
     def get(self, service: str, path: str = "/", *, login: bool = False, **options: Any) -> requests.Response:
         """One request."""
         session = self.session(service if login else None)

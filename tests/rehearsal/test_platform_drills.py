@@ -49,9 +49,7 @@ def lose(platform: Platform, loss: Loss) -> None:
 
 def noticed(platform: Platform, job: str) -> bool:
     """Whether an alert about a job waits for its time, or fires."""
-    query = f'ALERTS{{alertname="TargetDown",job="{job}"}}'
-    answer = platform.get("prometheus", "/api/v1/query", login=True, params={"query": query})
-    return bool(answer.json()["data"]["result"])
+    return bool(platform.query(f'ALERTS{{alertname="TargetDown",job="{job}"}}'))
 
 
 @pytest.fixture

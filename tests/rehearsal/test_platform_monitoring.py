@@ -127,13 +127,6 @@ class Watched:
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
 
-    def query(self, text: str) -> list[dict[str, Any]]:
-        """An instant query, through the ingress."""
-        answer = self.platform.get("prometheus", "/api/v1/query", login=True, params={"query": text})
-        answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()["data"]["result"]
-        return found
-
     def analyses(self) -> list[dict[str, Any]]:
         """The workflows that alerts started."""
         found: list[dict[str, Any]] = self.platform.kubectl.get("workflows.argoproj.io", "-n", "workflows")["items"]
@@ -159,12 +152,12 @@ def test_every_target_of_the_shipped_platform_answers(watched: Watched) -> None:
     """A metric that is not there makes its alert a promise that nobody keeps."""
 
     def all_up() -> bool:
-        down = [item["metric"] for item in watched.query("up == 0")]
+        down = [item["metric"] for item in watched.platform.query("up == 0")]
         assert not down, down
         return True
 
     until("every target to answer", all_up, 120, 5)
-    jobs = {item["metric"]["job"] for item in watched.query("count by (job) (up)")}
+    jobs = {item["metric"]["job"] for item in watched.platform.query("count by (job) (up)")}
     wanted = {"mlflow", "object-store", "postgres", "traefik", "cert-manager", "registry", "gpus", "argo-workflows"}
     assert wanted | {"kubelet", "node-exporter", "kube-state-metrics"} <= jobs
 
@@ -184,13 +177,13 @@ def test_nothing_fires_on_a_healthy_platform(watched: Watched, minutes: int) -> 
     query = f'count_over_time(ALERTS{{alertstate="firing",alertname!~"{ALLOWED}",namespace!~".+-test"}}[{minutes}m])'
 
     def quiet() -> bool:
-        fired = [item["metric"] for item in watched.query(query)]
+        fired = [item["metric"] for item in watched.platform.query(query)]
         assert not fired, fired
         return True
 
     started = time.time()
     until("nothing to fire", lambda: quiet() and time.time() - started > 60 * minutes - 60, 180 + 60 * minutes, 10)
-    assert watched.query('ALERTS{alertname="Watchdog",alertstate="firing"}')
+    assert watched.platform.query('ALERTS{alertname="Watchdog",alertstate="firing"}')
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +239,7 @@ def test_each_alert_fires_by_its_cause_and_starts_the_log_analysis(watched: Watc
 
     def all_told() -> bool:
         missing = set(EXPECTED.items()) - set(watched.told())
-        firing = [item["metric"]["alertname"] for item in watched.query('ALERTS{alertstate="firing"}')]
+        firing = [item["metric"]["alertname"] for item in watched.platform.query('ALERTS{alertstate="firing"}')]
         assert not missing, f"not told: {sorted(map(str, missing))}; firing: {sorted(firing)}"
         return True
 

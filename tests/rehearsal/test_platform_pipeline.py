@@ -12,6 +12,7 @@ from apps.delivery.gate import Part, Test
 from rehearsal.images.oci import MANIFEST
 from rehearsal.outside.repository import Repository, example
 from rehearsal.outside.workflows import SPACE, Status, Workflows, output, steps
+from tests.rehearsal.cluster import until
 from tests.rehearsal.delivery import CANARY, ENVIRONMENTS, PRODUCTION, STAGING, Delivery
 from tests.rehearsal.images import Registry
 from tests.rehearsal.services import Platform
@@ -95,6 +96,17 @@ def test_a_persons_approval_takes_it_to_production_and_the_aliases_follow(pipeli
     tags = pipeline.tags(release["version"])
     assert (tags["leasehold.gate"], tags["leasehold.who"]) == ("passed", "ada")
     assert tags["leasehold.evidence"] == f"evidence/{release['run']}.json"
+
+
+def test_prometheus_asks_what_runs_in_every_environment(pipeline: Pipeline, first: Status) -> None:
+    """Drift and the dashboard of models are made of it."""
+    assert first["phase"] == "Succeeded"
+
+    def asked() -> bool:
+        found = pipeline.delivery.platform.query('count by (namespace) (up{job="models"} == 1)')
+        return {entry["metric"]["namespace"] for entry in found} >= set(ENVIRONMENTS)
+
+    until("Prometheus to ask every environment", asked, 90, 3)
 
 
 def attested(platform: Platform, repository: str, digest: str) -> dict[str, Any]:
