@@ -1,0 +1,74 @@
+"""Other forms of the platform than the shipped one, each deployed for real: a node at home, and one without pauses."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal.cloud import Cloud
+from rehearsal.paths import Root
+from tests.environments import DELETE, changed, dev
+from tests.rehearsal.faulty import marks
+from tests.rehearsal.kept import Kept
+from tests.rehearsal.services import Platform
+from tests.rehearsal.stack import fresh
+
+pytestmark = pytest.mark.long  # a deployment each
+NODE = {"role": "server", "address": "192.168.1.11", "flavor": "m1.medium", "image": "CC-Ubuntu24.04"}
+CPU_ONLY: Mapping[str, Any] = {"infra.nodes.gpu1": DELETE, "infra.leases.gpu": DELETE}
+HOME: Mapping[str, Any] = {
+    "infra.leases": {},
+    "infra.nodes": {"node1": {**NODE, "volumes": ["node1-data"]}},
+    "infra.volumes": {"node1-data": {"size_gb": 50, "type": "ceph-ssd"}},
+    "platform.profile": "small",
+    "apps": DELETE,
+}
+"""One node of 4 GiB."""
+PARTS: Mapping[str, Any] = {
+    **{f"platform.{part}.enabled": False for part in ("registry", "monitoring")},
+    **{f"platform.argo.{part}": False for part in ("cd", "workflows", "events")},
+}
+"""What MLflow does not need."""
+STANDBYS: Mapping[str, Any] = {**CPU_ONLY, "apps": DELETE, "platform.postgres.instances": 3}
+
+
+@contextmanager
+def deployed(root: Root, cloud: Cloud, name: str, folder: Path, changes: Mapping[str, Any]) -> Iterator[Platform]:
+    """A form from nothing; it is the same the second time, and leaves nothing behind."""
+    with fresh(root, cloud, name, folder, changed(dev(), changes)) as stack:
+        stack.run("up")
+        assert "nothing changed" in stack.run("up", "--expect-no-changes").out
+        with Platform.of(stack, cloud) as platform:
+            platform.recovered()
+            yield platform
+        stack.run("destroy")
+        assert not marks(cloud), marks(cloud)
+
+
+@pytest.mark.parametrize("changes", [HOME, {**HOME, **PARTS}], ids=["all", "mlflow alone"])
+def test_the_small_profile_runs_on_one_node_of_4_gib(
+    root: Root, cloud: Cloud, tmp_path: Path, changes: Mapping[str, Any]
+) -> None:
+    """Nobody has two at home. What is left out takes its pods along, and MLflow does not need it."""
+    with deployed(root, cloud, "home", tmp_path, changes) as platform:
+        [node] = platform.kubectl.get("nodes")["items"]
+        pressed = {item["type"] for item in node["status"]["conditions"] if item["status"] == "True"} - {"Ready"}
+        assert not pressed
+        with platform.mlflow() as client:
+            experiment = client.create_experiment("at-home")
+            run = client.create_run(experiment)
+            client.log_text(run.info.run_id, "kept", "artifact.txt")
+            assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["artifact.txt"]
+
+
+def test_a_standby_takes_over_when_the_primary_is_killed(root: Root, cloud: Cloud, tmp_path: Path) -> None:
+    """Three instances: nothing acknowledged is lost, and nobody waits for a node."""
+    with deployed(root, cloud, "standbys", tmp_path, STANDBYS) as platform, platform.mlflow() as client:
+        kept = Kept.written(client, platform, tmp_path)
+        first = platform.kubectl.get("clusters.postgresql.cnpg.io", "postgres", "-n", "postgres")
+        primary = first["status"]["currentPrimary"]
+        platform.kubectl.run("delete", "pod", primary, "-n", "postgres", "--grace-period=0", "--force")
+        platform.recovered()
+        kept.check(client, platform, tmp_path)
