@@ -29,7 +29,8 @@ check: setup ## lint, types and unit tests: no root, no network, about a minute
 
 test: check ## every test, the rehearsal's included
 	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m 'not long' --durations=40
-	@# Skipped above on a new machine: they need programs that the rehearsal has built since.
+	@# Skipped above on a new machine: they need helm, which the rehearsal has built since, and promtool.
+	@$(SUDO) $(PYTHON) -c 'from rehearsal.kubernetes import build, programs; build.build(programs.PROMTOOL)'
 	@$(SUDO) $(PYTHON) -m pytest -q -rfE tests/unit/test_platform_alerts.py tests/unit/test_argo_stand_ins.py
 
 test-long: setup ## the tests that take many minutes each, such as the loss of a whole platform

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from apps.delivery.gate import Part, Test
+from mlops.monitoring import dashboards
 from rehearsal.images.oci import MANIFEST
 from rehearsal.outside.repository import Repository, example
 from rehearsal.outside.workflows import SPACE, Status, Workflows, output, steps
@@ -107,6 +108,19 @@ def test_prometheus_asks_what_runs_in_every_environment(pipeline: Pipeline, firs
         return {entry["metric"]["namespace"] for entry in found} >= set(ENVIRONMENTS)
 
     until("Prometheus to ask every environment", asked, 90, 3)
+
+
+def test_every_panel_of_the_dashboards_shows_something(pipeline: Pipeline, first: Status) -> None:
+    """A metric of another name is an empty graph, which looks like a quiet day."""
+    assert first["phase"] == "Succeeded"
+    panels = [panel for board in dashboards.ALL for panel in board.panels if panel.title != "Alerts that fire"]
+
+    def full() -> bool:
+        empty = [panel.title for panel in panels if not pipeline.delivery.platform.query(panel.query)]
+        assert not empty, empty
+        return True
+
+    until("every panel to have series", full, 90, 3)
 
 
 def attested(platform: Platform, repository: str, digest: str) -> dict[str, Any]:

@@ -77,7 +77,8 @@ PLATFORM = Dashboard(
 
 _SERVICE, _CONTAINER = "namespace, service", "namespace, pod, container"
 _REQUESTS = f"sum by ({_SERVICE}) (rate(http_requests_total[5m]))"
-_ERRORS = f'sum by ({_SERVICE}) (rate(http_requests_total{{status=~"5.."}}[5m]))'
+# Without an error there is no series of errors, and no share of nothing.
+_ERRORS = f'(sum by ({_SERVICE}) (rate(http_requests_total{{status=~"5.."}}[5m])) or 0 * {_REQUESTS})'
 _BUCKETS = f"sum by ({_SERVICE}, le) (rate(http_request_duration_seconds_bucket[5m]))"
 _LIMIT = f'max by ({_CONTAINER}) (kube_pod_container_resource_limits{{resource="memory"}})'
 _SHARE = f"max by ({_CONTAINER}) (container_memory_working_set_bytes) / on ({_CONTAINER}) {_LIMIT}"
@@ -86,7 +87,12 @@ SERVING = Dashboard(
     "Model serving",
     (
         Panel("Requests", "reqps", "{{namespace}} {{service}}", _REQUESTS),
-        Panel("Share of errors", "percentunit", "{{namespace}} {{service}}", f"{_ERRORS} / {_REQUESTS}"),
+        Panel(
+            "Share of errors",
+            "percentunit",
+            "{{namespace}} {{service}}",
+            f"({_ERRORS} or 0 * {_REQUESTS}) / {_REQUESTS}",
+        ),
         Panel("95 of 100 answered in", "s", "{{namespace}} {{service}}", f"histogram_quantile(0.95, {_BUCKETS})"),
         Panel("Servers that answer", "none", "{{namespace}} {{service}}", f'sum by ({_SERVICE}) (up{{job="models"}})'),
         Panel(

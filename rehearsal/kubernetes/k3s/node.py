@@ -70,6 +70,8 @@ def start_kubelet(config: Config, group: Group, cluster_dns: str, cluster_domain
         "root-dir": str(KUBELET_ROOT),
         "hostname-override": config.node,
         "node-ip": config.ip,
+        # Without it, metrics are of pods and not of their containers.
+        "containerd": str(SOCKET),
         "node-labels": ",".join(labels),
     }
     if config.items("node-taint"):

@@ -8,7 +8,8 @@ the step left. There is no archive.
 import http
 import sys
 import threading
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,9 +28,15 @@ SPACE = "workflows"
 AFTER = {"Succeeded": "secondsAfterSuccess", "Failed": "secondsAfterFailure", "Error": "secondsAfterFailure"}
 
 
-def metrics(phases: dict[tuple[str, str], int], ended: dict[tuple[str, str, str], int]) -> str:
-    """Those of the controller's metrics that the platform's rules read."""
+def metrics(
+    phases: dict[tuple[str, str], int], ended: dict[tuple[str, str, str], int], there: Mapping[tuple[str, str], int]
+) -> str:
+    """Those of the controller's metrics that the platform's rules and dashboards read."""
     lines = [
+        f'argo_workflows_gauge{{namespace="{space}",phase="{phase}"}} {count}'
+        for (space, phase), count in sorted(there.items())
+    ]
+    lines += [
         f'argo_workflows_total_count{{namespace="{space}",phase="{phase}"}} {count}'
         for (space, phase), count in sorted(phases.items())
     ]
@@ -59,18 +66,21 @@ class Controller:
         self.crons = crons.Crons(api, space)
         self.phases: dict[tuple[str, str], int] = {}
         self.ended: dict[tuple[str, str, str], int] = {}
+        self.there: Mapping[tuple[str, str], int] = {}
+        """Workflows by their phase."""
         self.busy: set[str] = set()
         """Those that run."""
 
     def metrics(self) -> str:
         """As Prometheus reads them."""
-        return metrics(self.phases, self.ended)
+        return metrics(self.phases, self.ended, self.there)
 
     def look(self) -> None:
         """Begin what is new, or was not ended when this program was; remove what is old; start what is scheduled."""
         # What ends while it is listed is listed as if it ran.
         busy = set(self.busy)
         items = self.api.list(custom(self.space, "workflows", version=ARGO))
+        self.there = Counter((self.space, (item.get("status") or {}).get("phase") or "Pending") for item in items)
         self.locks.only({item["metadata"]["uid"] for item in items})
         for item in sorted(items, key=locks.order):
             if (item.get("status") or {}).get("phase", "") in ENDED:
