@@ -27,7 +27,7 @@ check: setup ## lint, types and unit tests: no root, no network, about a minute
 	@$(PYTHON) docs/generate.py --check
 	@$(PYTHON) -m pytest -q -n 2 --dist loadfile -m 'not long'
 
-test: check ## every test, the rehearsal's included
+test: policy-setup check ## every test, the rehearsal's included
 	@$(SUDO) $(PYTHON) -m pytest tests/rehearsal -m 'not long' --durations=40
 	@# Skipped above on a new machine: they need helm, which the rehearsal has built since, and promtool.
 	@$(SUDO) $(PYTHON) -c 'from rehearsal.kubernetes import build, programs; build.build(programs.PROMTOOL)'
