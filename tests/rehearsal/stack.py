@@ -123,7 +123,7 @@ def ssh_of(stack: Stack) -> Ssh:
 
 
 @contextmanager
-def fresh(root: Root, cloud: Cloud, name: str, folder: Path, tree: dict[str, Any]) -> Iterator[Stack]:
+def fresh(root: Root, cloud: Cloud, name: str, folder: Path, tree: dict[str, Any], **secrets: str) -> Iterator[Stack]:
     """A stack that was never deployed, on an empty cloud, which is empty afterwards, too."""
 
     def emptied() -> None:
@@ -131,7 +131,7 @@ def fresh(root: Root, cloud: Cloud, name: str, folder: Path, tree: dict[str, Any
         cloud.reset()
 
     stack = Stack(root, name, folder / f"Pulumi.{name}.yaml")
-    stack.write(tree)
+    stack.write(tree, **secrets)
     emptied()
     yield stack
     emptied()

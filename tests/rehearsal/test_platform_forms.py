@@ -14,6 +14,7 @@ from tests.rehearsal.faulty import marks
 from tests.rehearsal.kept import Kept
 from tests.rehearsal.services import Platform
 from tests.rehearsal.stack import fresh
+from tests.rehearsal.stores import minio
 
 pytestmark = pytest.mark.long  # a deployment each
 NODE = {"role": "server", "address": "192.168.1.11", "flavor": "m1.medium", "image": "CC-Ubuntu24.04"}
@@ -35,9 +36,11 @@ STANDBYS: Mapping[str, Any] = {**CPU_ONLY, "apps": DELETE, "platform.postgres.in
 
 
 @contextmanager
-def deployed(root: Root, cloud: Cloud, name: str, folder: Path, changes: Mapping[str, Any]) -> Iterator[Platform]:
+def deployed(
+    root: Root, cloud: Cloud, name: str, folder: Path, changes: Mapping[str, Any], **secrets: str
+) -> Iterator[Platform]:
     """A form from nothing; it is the same the second time, and leaves nothing behind."""
-    with fresh(root, cloud, name, folder, changed(dev(), changes)) as stack:
+    with fresh(root, cloud, name, folder, changed(dev(), changes), **secrets) as stack:
         stack.run("up")
         assert "nothing changed" in stack.run("up", "--expect-no-changes").out
         with Platform.of(stack, cloud) as platform:
@@ -45,6 +48,14 @@ def deployed(root: Root, cloud: Cloud, name: str, folder: Path, changes: Mapping
             yield platform
         stack.run("destroy")
         assert not marks(cloud), marks(cloud)
+
+
+def log_an_artifact(platform: Platform) -> None:
+    """Through the ingress into the database and the object store."""
+    with platform.mlflow() as client:
+        run = client.create_run(client.create_experiment("at-home")).info.run_id
+        client.log_text(run, "kept", "artifact.txt")
+        assert [item.path for item in client.list_artifacts(run)] == ["artifact.txt"]
 
 
 @pytest.mark.parametrize("changes", [HOME, {**HOME, **PARTS}], ids=["all", "mlflow alone"])
@@ -56,11 +67,20 @@ def test_the_small_profile_runs_on_one_node_of_4_gib(
         [node] = platform.kubectl.get("nodes")["items"]
         pressed = {item["type"] for item in node["status"]["conditions"] if item["status"] == "True"} - {"Ready"}
         assert not pressed
-        with platform.mlflow() as client:
-            experiment = client.create_experiment("at-home")
-            run = client.create_run(experiment)
-            client.log_text(run.info.run_id, "kept", "artifact.txt")
-            assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["artifact.txt"]
+        log_an_artifact(platform)
+
+
+def test_a_store_that_exists_keeps_artifacts_images_and_databases(root: Root, cloud: Cloud, tmp_path: Path) -> None:
+    """A site's own store, which outlives the cluster; none runs inside."""
+    with minio(tmp_path / "store", cloud.host_address()) as server:
+        store = {"kind": "external", "endpoint": server.endpoint, "prefix": "home"}
+        keys = {"object_store_access_key": server.access_key, "object_store_secret_key": server.secret_key}
+        changes = {**HOME, "platform.object_store": store}
+        with deployed(root, cloud, "outside", tmp_path, changes, **keys) as platform, platform.mlflow() as client:
+            assert "object-store" not in {
+                item["metadata"]["name"] for item in platform.kubectl.get("namespaces")["items"]
+            }
+            Kept.written(client, platform, tmp_path).check(client, platform, tmp_path)
 
 
 def test_a_standby_takes_over_when_the_primary_is_killed(root: Root, cloud: Cloud, tmp_path: Path) -> None:
