@@ -84,6 +84,24 @@ class Kubectl(kubectl.Kubectl):
         file.write_text(text or stack.outputs(secrets=True)["kubeconfig"])
         return cls(file)
 
+    def recovered(self, seconds: float = 180) -> None:
+        """Wait until every pod serves again that has not ended: a failed step of a workflow has, and is kept."""
+
+        def unready() -> list[str]:
+            ended = "status.phase!=Succeeded,status.phase!=Failed"
+            pods = self.get("pods", "-A", "--field-selector", ended)["items"]
+            conditions = {pod["metadata"]["name"]: pod["status"].get("conditions") or [] for pod in pods}
+            ready = {"type": "Ready", "status": "True"}
+            return sorted(
+                name for name, found in conditions.items() if not any(ready.items() <= c.items() for c in found)
+            )
+
+        def whole() -> bool:
+            assert not (waiting := unready()), waiting
+            return True
+
+        until("every pod to be ready again", whole, seconds, 2)
+
     def wait_ready(self, names: set[str], seconds: float = 60) -> None:
         """Wait until exactly these nodes are there and Ready."""
         until(f"{sorted(names)} to be Ready", lambda: self.ready() == dict.fromkeys(names, True), seconds)

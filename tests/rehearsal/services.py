@@ -15,7 +15,7 @@ from rehearsal.cloud import Cloud
 from rehearsal.outside.names import leading
 from rehearsal.outside.services import Services
 from tests.environments import dev
-from tests.rehearsal.cluster import Kubectl, Machines, until
+from tests.rehearsal.cluster import Kubectl, Machines
 from tests.rehearsal.stack import Stack
 
 SECONDS = 30
@@ -43,22 +43,8 @@ class Platform(Services):
             yield cls(outputs, kubectl, authority, stack, machines)
 
     def recovered(self, seconds: float = 180) -> None:
-        """Wait until every pod serves again that has not ended: a failed step of a workflow has, and is kept."""
-
-        def unready() -> list[str]:
-            ended = "status.phase!=Succeeded,status.phase!=Failed"
-            pods = self.kubectl.get("pods", "-A", "--field-selector", ended)["items"]
-            conditions = {pod["metadata"]["name"]: pod["status"].get("conditions") or [] for pod in pods}
-            ready = {"type": "Ready", "status": "True"}
-            return sorted(
-                name for name, found in conditions.items() if not any(ready.items() <= c.items() for c in found)
-            )
-
-        def whole() -> bool:
-            assert not (waiting := unready()), waiting
-            return True
-
-        until("every pod to be ready again", whole, seconds, 2)
+        """Wait until every pod serves again that has not ended."""
+        self.kubectl.recovered(seconds)
 
     @contextmanager
     def mlflow(self, account: tuple[str, str] | None = None) -> Iterator[MlflowClient]:

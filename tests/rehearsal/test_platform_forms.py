@@ -10,10 +10,11 @@ import pytest
 from rehearsal.cloud import Cloud
 from rehearsal.paths import Root
 from tests.environments import DELETE, changed, dev
+from tests.rehearsal.cluster import Kubectl
 from tests.rehearsal.faulty import marks
 from tests.rehearsal.kept import Kept
 from tests.rehearsal.services import Platform
-from tests.rehearsal.stack import fresh
+from tests.rehearsal.stack import Stack, fresh
 from tests.rehearsal.stores import minio
 
 pytestmark = pytest.mark.long  # a deployment each
@@ -81,6 +82,28 @@ def test_a_store_that_exists_keeps_artifacts_images_and_databases(root: Root, cl
                 item["metadata"]["name"] for item in platform.kubectl.get("namespaces")["items"]
             }
             Kept.written(client, platform, tmp_path).check(client, platform, tmp_path)
+
+
+def test_a_cluster_that_exists_gets_the_platform_and_is_left_as_it_was(
+    root: Root, cloud: Cloud, tmp_path: Path
+) -> None:
+    """Somebody else's machines, by a kubeconfig. Its nodes were not told of a registry, so none is installed."""
+    tree = changed(dev(), HOME)
+    with fresh(root, cloud, "machines", tmp_path, {name: tree[name] for name in ("infra", "cluster")}) as machines:
+        machines.run("up")
+        kubectl, kubeconfig = Kubectl.of(machines), tmp_path / "kubeconfig"
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(machines.outputs(secrets=True)["kubeconfig"])
+        before = kubectl.run("get", "namespaces", "-o", "name")
+        theirs = {"kind": "existing", "kubeconfig_file": str(kubeconfig)}
+        wanted = changed(tree["platform"], {"registry.enabled": False})
+        stack = Stack(root, "theirs", tmp_path / "Pulumi.theirs.yaml")
+        stack.write({"cluster": theirs, "platform": wanted})
+        stack.run("up")
+        assert "nothing changed" in stack.run("up", "--expect-no-changes").out
+        kubectl.recovered()
+        stack.run("destroy")
+        assert kubectl.run("get", "namespaces", "-o", "name") == before
 
 
 def test_a_standby_takes_over_when_the_primary_is_killed(root: Root, cloud: Cloud, tmp_path: Path) -> None:
