@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rehearsal.cloud import Cloud
+from rehearsal.images import mirror as images
 from rehearsal.paths import Root
 from tests.environments import DELETE, changed, dev
 from tests.rehearsal.cluster import Kubectl
@@ -89,7 +90,12 @@ def test_a_cluster_that_exists_gets_the_platform_and_is_left_as_it_was(
 ) -> None:
     """Somebody else's machines, by a kubeconfig. Its nodes were not told of a registry, so none is installed."""
     tree = changed(dev(), HOME)
-    with fresh(root, cloud, "machines", tmp_path, {name: tree[name] for name in ("infra", "cluster")}) as machines:
+    # These machines reach no registry but the rehearsal's, which only a stack with images is told of.
+    names = root.cloud / "images" / "names.json"
+    if not names.exists():
+        images.offer({}, names)
+    bare = {"infra": tree["infra"], "cluster": tree["cluster"], "images": {"mirror": images.serve(cloud, names)}}
+    with fresh(root, cloud, "machines", tmp_path, bare) as machines:
         machines.run("up")
         kubectl, kubeconfig = Kubectl.of(machines), tmp_path / "kubeconfig"
         kubeconfig.touch(mode=0o600)
