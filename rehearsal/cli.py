@@ -191,6 +191,9 @@ class Rehearsal:
         engine = self.engine()
         if not options.keep_protected and (found := engine.unprotect()):
             self.console.print(f"[dim]unprotected {len(found)} resources (for real: pulumi state unprotect --all)[/]")
+        if self.file.needs_cloud and not options.keep_protected:
+            # What the state does not know may use what it knows, which the site would keep for as long.
+            recover.sweep(self.file, self.stack, engine.ids(), self.progress, data=True)
         summary = recover.destroy(engine, self.progress)
         if summary.failures:
             failed = {failure.urn for failure in summary.failures}
