@@ -54,6 +54,7 @@ class Deployment:
         self._fallen: dict[str, tuple[Resource, str]] = {}
         self._mine: set[int] = set()
         self._skipped: set[str] = set()
+        self._born: set[str] = set()
 
     def register(self, goal: Goal) -> Resource | None:
         """Carry out one registration; None when it is left out by --target. Raises Aborted when the run must stop."""
@@ -171,9 +172,19 @@ class Deployment:
         found = None if self.run.preview else by_mark(self.run, new, mine)
         if found is not None:
             self.run.display.notice(f"{new.urn}: taking up what is there ({found.id})")
+            found = self._doubted(found, new)
             with self.run.state.edit():
                 self.run.state.put(found)
         return found
+
+    def _doubted(self, found: Resource, new: Resource) -> Resource:
+        """Without what it cannot have been made with: secrets that this run has made, as where a state was lost."""
+        doubtful = {key for key in secret_keys(new.inputs) if self._born & set(new.property_dependencies.get(key, ()))}
+
+        def sure(props: Props) -> Props:
+            return {key: value for key, value in props.items() if key not in doubtful}
+
+        return replace(found, inputs=sure(found.inputs), outputs=sure(found.outputs))
 
     def _checked(self, goal: Goal, inputs: Props, old: Resource | None) -> Resource:
         """Let the provider check the inputs; without an old resource it names and fills in anew."""
@@ -202,6 +213,7 @@ class Deployment:
                 result = run.perform(op, new, "create", lambda: provider.create(call, plain(new.inputs)))
         assert result is not None  # noqa: S101 - create returns a result or raises
         done = self._made(goal, new, result, another=True)
+        self._born.add(new.urn)
         run.note(Step(op, new.urn, changes, reasons, time.monotonic() - begun))
         return done
 

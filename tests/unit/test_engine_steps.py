@@ -464,3 +464,17 @@ def test_adopting_takes_up_by_its_mark_what_the_state_does_not_know(world: World
     assert world.toys.log == ["update a"]
     assert world.toys.objects.keys() == before.keys()
     assert ops(world.up()) == {"a": "same", "b": "same"}
+
+
+@pytest.mark.parametrize(("secret", "log"), [("", []), ("pulumi.Output.secret", ["create b", "delete b"])])
+def test_what_was_made_with_a_secret_that_is_lost_is_made_anew(world: World, secret: str, log: list[str]) -> None:
+    """A server cannot be asked for its user data: with new keys in it, nobody could log in to the old one."""
+    text = f'a = Toy("a")\nToy("b", fixed={secret}(a.out))'
+    world.up(text)
+    world.path.unlink()
+    [lost] = [id_ for id_, toy in world.toys.objects.items() if "fixed" not in toy]
+    del world.toys.objects[lost]
+    world.toys.log.clear()
+    world.toys.read = lambda _, olds: olds  # type: ignore[method-assign, assignment]
+    assert not world.program(text).engine().up(adopt=True).failures
+    assert world.toys.log == ["create a", *log]
