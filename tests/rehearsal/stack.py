@@ -133,8 +133,10 @@ def fresh(root: Root, cloud: Cloud, name: str, folder: Path, tree: dict[str, Any
     stack = Stack(root, name, folder / f"Pulumi.{name}.yaml")
     stack.write(tree, **secrets)
     emptied()
-    yield stack
-    emptied()
+    try:
+        yield stack
+    finally:
+        emptied()
 
 
 def machines_only() -> dict[str, Any]:
