@@ -79,9 +79,8 @@ def test_a_store_that_exists_keeps_artifacts_images_and_databases(root: Root, cl
         keys = {"object_store_access_key": server.access_key, "object_store_secret_key": server.secret_key}
         changes = {**HOME, "platform.object_store": store}
         with deployed(root, cloud, "outside", tmp_path, changes, **keys) as platform, platform.mlflow() as client:
-            assert "object-store" not in {
-                item["metadata"]["name"] for item in platform.kubectl.get("namespaces")["items"]
-            }
+            claims = platform.kubectl.get("persistentvolumeclaims", "-A")["items"]
+            assert "object-store" not in {claim["metadata"]["namespace"] for claim in claims}
             Kept.written(client, platform, tmp_path).check(client, platform, tmp_path)
 
 
