@@ -239,6 +239,7 @@ def test_what_the_rules_of_the_platform_read_is_counted() -> None:
     found = controlling(cluster)
     settled(found, cluster, "w")
     assert found.metrics().splitlines() == [
+        'argo_workflows_gauge{namespace="workflows",phase="Failed"} 1',
         'argo_workflows_total_count{namespace="workflows",phase="Failed"} 1',
         'argo_workflows_total_count{namespace="workflows",phase="Running"} 1',
         'argo_workflows_workflowtemplate_triggered_total{name="base",namespace="workflows",phase="Failed"} 1',
