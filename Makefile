@@ -54,7 +54,7 @@ policy: setup ## what the rules of docs/policy.md object to (ENV=name); asks no 
 
 policy-setup: policy/.venv/.ready ## install the pack's own environment, for `pulumi preview --policy-pack policy`
 
-policy/.venv/.ready: policy/requirements.lock
+policy/.venv/.ready: policy/requirements.lock | .venv/.ready
 	@[ -x policy/.venv/bin/python ] || python3 -m venv policy/.venv
 	@policy/.venv/bin/pip install -q --require-hashes -r policy/requirements.lock
 	@touch $@
