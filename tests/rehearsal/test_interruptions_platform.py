@@ -52,11 +52,11 @@ def killed_at(stack: Stack, known: set[str], pause: float) -> set[str]:
     """Run `up` until it creates something of a new type, and kill it then; these types. None of them: it ended well."""
     running = stack.start("up")
     while running.poll() is None:
-        if fresh := beginning(stack.state) - known:
+        if begun := beginning(stack.state) - known:
             time.sleep(pause)
             os.killpg(running.pid, signal.SIGKILL)
             running.communicate(timeout=60)
-            return fresh
+            return begun
         time.sleep(LOOK)
     out, err = running.communicate()
     assert running.returncode == 0, f"{out[-3000:]}\n{err[-3000:]}"
@@ -68,8 +68,8 @@ def test_an_up_that_is_killed_in_every_type_of_resource_converges(stack: Stack, 
     moments = random.Random(SEED)  # noqa: S311  a reproducible choice, no secret
     known: set[str] = set()
     kills = 0
-    while fresh := killed_at(stack, known, moments.uniform(0, MOMENT)):
-        known |= fresh
+    while begun := killed_at(stack, known, moments.uniform(0, MOMENT)):
+        known |= begun
         kills += 1
         assert kills < MOST, known
     seen = {kind for kind in types(stack.state) if "::" not in kind and not kind.startswith(("leasehold:", "pulumi:"))}
