@@ -87,12 +87,7 @@ SERVING = Dashboard(
     "Model serving",
     (
         Panel("Requests", "reqps", "{{namespace}} {{service}}", _REQUESTS),
-        Panel(
-            "Share of errors",
-            "percentunit",
-            "{{namespace}} {{service}}",
-            f"({_ERRORS} or 0 * {_REQUESTS}) / {_REQUESTS}",
-        ),
+        Panel("Share of errors", "percentunit", "{{namespace}} {{service}}", f"{_ERRORS} / {_REQUESTS}"),
         Panel("95 of 100 answered in", "s", "{{namespace}} {{service}}", f"histogram_quantile(0.95, {_BUCKETS})"),
         Panel("Servers that answer", "none", "{{namespace}} {{service}}", f'sum by ({_SERVICE}) (up{{job="models"}})'),
         Panel(
