@@ -5,7 +5,6 @@ expected, 130 interrupted.
 import argparse
 import json
 import os
-import re
 import secrets
 import sys
 import time
@@ -15,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 import config
@@ -36,10 +34,6 @@ from rehearsal.pulumi_cli import NoCli, PulumiCli
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 PREFIX = f"{config.PROJECT}:"
-PICTURE_WIDTH = 120
-"""Letters of a line in a picture."""
-PICTURE = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-"""Rich's picture of a terminal, without the fonts that it fetches from elsewhere."""
 PROVIDERS: Mapping[str, Provider] = {**RESOURCES, "pulumi-python:": Dynamic()}
 
 
@@ -191,7 +185,8 @@ class Rehearsal:
         engine = self.engine()
         if not options.keep_protected and (found := engine.unprotect()):
             self.console.print(f"[dim]unprotected {len(found)} resources (for real: pulumi state unprotect --all)[/]")
-        if self.file.needs_cloud and not options.keep_protected:
+        swept = self.file.needs_cloud and not options.keep_protected
+        if swept:
             # What the state does not know may use what it knows, which the site would keep for as long.
             recover.sweep(self.file, self.stack, engine.ids(), self.progress, data=True)
         summary = recover.destroy(engine, self.progress)
@@ -199,7 +194,7 @@ class Rehearsal:
             failed = {failure.urn for failure in summary.failures}
             kept = [urn for urn in engine.remaining() if urn not in failed]
             recover.say_left([f"{urn}: kept, since something that needs it could not be removed" for urn in kept])
-        if summary.failures or options.keep_protected or not self.file.needs_cloud:
+        if summary.failures or not swept:
             return self.conclude(summary, "destroy")
         left = recover.sweep(self.file, self.stack, engine.ids(), self.progress, data=True)
         return self.conclude(summary, "destroy") or recover.say_left(left)
@@ -243,11 +238,11 @@ class Rehearsal:
     def demo(self, picture: Path | None) -> int:
         """Tell the story of a model on the deployed stack; `picture` gets it as SVG."""
         isolate(self.cloud.environment() if self.file.needs_cloud else {})
-        console = Console(highlight=False, record=True, width=PICTURE_WIDTH) if picture else self.console
+        console = demo.recorder() if picture else self.console
         with demo.beginning(self.engine().outputs(show_secrets=True), console) as story:
             demo.tell(story)
         if picture:
-            console.save_svg(str(picture), title="make demo", code_format=PICTURE)
+            demo.save(console, picture)
         return DONE
 
     def report(self, *, as_json: bool) -> int:

@@ -4,6 +4,7 @@ Works on a deployed stack through what a person has: the stack outputs, Git, kub
 """
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +26,8 @@ from rehearsal.outside.workflows import OVER, Status, Workflows, output, steps
 
 SERVED_SECONDS = 120
 ASK_SECONDS = 10
+WIDTH = 120
+"""Letters of a line in a picture."""
 
 
 class DemoError(Exception):
@@ -125,6 +129,17 @@ def beginning(outputs: Mapping[str, Any], console: Console) -> Iterator[Story]:
     with tempfile.TemporaryDirectory() as folder, services.of(outputs, Path(folder)) as known:
         repository = example(known, Path(folder) / "model")
         yield Story(known, repository, Workflows(known.kubectl), console)
+
+
+def recorder() -> Console:
+    """A console that remembers what it shows."""
+    return Console(highlight=False, record=True, width=WIDTH)
+
+
+def save(console: Console, picture: Path) -> None:
+    """What a console remembers, as rich's SVG of a terminal without the fonts that it would fetch from elsewhere."""
+    plain = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    console.save_svg(str(picture), title="make demo", code_format=plain)
 
 
 def tell(story: Story) -> None:
