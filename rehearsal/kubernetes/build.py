@@ -140,15 +140,19 @@ def _sources(binary: Binary) -> Iterator[list[str | Path]]:
         yield ["-C", copy, "-mod=vendor"]
 
 
+def _target(binary: Binary) -> Path:
+    return folder() / f"{binary.name}-{binary.key}"
+
+
 def built(binary: Binary) -> Path | None:
     """The program, where it was built before."""
-    target = folder() / f"{binary.name}-{binary.key}"
+    target = _target(binary)
     return target if target.exists() else None
 
 
 def build(binary: Binary, progress: Progress = lambda _: None) -> Path:
     """The program: from the cache, else built there while others wait. Raises CloudError that names the module."""
-    target = folder() / f"{binary.name}-{binary.key}"
+    target = _target(binary)
     if target.exists():
         return target
     with alone(target):

@@ -184,7 +184,7 @@ class Registry(pulumi.ComponentResource):
         if replicas > 1:
             name = f"{spec.workload(kind)}-budget"
             metadata = self._metadata(spec.workload(kind))
-            PodDisruptionBudget(name, metadata=metadata, spec=spec.budget(), opts=self._base.under(self))
+            PodDisruptionBudget(name, metadata=metadata, spec=spec.budget(kind), opts=self._base.under(self))
 
     def _services(self) -> None:
         port = self._base.config.registry.node_port

@@ -224,9 +224,9 @@ def _affinity(kind: str, *, stored: bool) -> Tree:
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
-def budget() -> Tree:
-    """The spec of the readers' PodDisruptionBudget: a drain takes one at a time."""
-    return {"maxUnavailable": 1, "selector": {"matchLabels": labels(PULL)}}
+def budget(kind: str) -> Tree:
+    """The spec of a PodDisruptionBudget: a drain takes one at a time."""
+    return {"maxUnavailable": 1, "selector": {"matchLabels": labels(kind)}}
 
 
 def service(kind: str, node_port: int | None = None) -> Tree:
