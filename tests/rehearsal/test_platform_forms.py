@@ -20,7 +20,6 @@ from tests.rehearsal.stores import minio
 
 pytestmark = pytest.mark.long  # a deployment each
 NODE = {"role": "server", "address": "192.168.1.11", "flavor": "m1.medium", "image": "CC-Ubuntu24.04"}
-CPU_ONLY: Mapping[str, Any] = {"infra.nodes.gpu1": DELETE, "infra.leases.gpu": DELETE}
 HOME: Mapping[str, Any] = {
     "infra.leases": {},
     "infra.nodes": {"node1": {**NODE, "volumes": ["node1-data"]}},
@@ -34,7 +33,10 @@ PARTS: Mapping[str, Any] = {
     **{f"platform.argo.{part}": False for part in ("cd", "workflows", "events")},
 }
 """What MLflow does not need."""
-STANDBYS: Mapping[str, Any] = {**CPU_ONLY, "apps": DELETE, "platform.postgres.instances": 3}
+STANDBYS: Mapping[str, Any] = {
+    **dict.fromkeys(("infra.nodes.gpu1", "infra.leases.gpu", "apps"), DELETE),
+    "platform.postgres.instances": 3,
+}
 
 
 @contextmanager
@@ -96,11 +98,9 @@ def test_a_cluster_that_exists_gets_the_platform_and_is_left_as_it_was(
     bare = {"infra": tree["infra"], "cluster": tree["cluster"], "images": {"mirror": images.serve(cloud, names)}}
     with fresh(root, cloud, "machines", tmp_path, bare) as machines:
         machines.run("up")
-        kubectl, kubeconfig = Kubectl.of(machines), tmp_path / "kubeconfig"
-        kubeconfig.touch(mode=0o600)
-        kubeconfig.write_text(machines.outputs(secrets=True)["kubeconfig"])
+        kubectl = Kubectl.of(machines)
         before = kubectl.run("get", "namespaces", "-o", "name")
-        theirs = {"kind": "existing", "kubeconfig_file": str(kubeconfig)}
+        theirs = {"kind": "existing", "kubeconfig_file": str(kubectl.kubeconfig)}
         wanted = changed(tree["platform"], {"registry.enabled": False})
         stack = Stack(root, "theirs", tmp_path / "Pulumi.theirs.yaml")
         stack.write({"cluster": theirs, "platform": wanted})

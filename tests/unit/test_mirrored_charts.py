@@ -1,6 +1,5 @@
 """Charts of a mirror: those that somebody looked at, or none."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import config
 from rehearsal.kubernetes import charts
 from tests.environments import complete, dev
+from tests.unit.test_config_secrets import load
 
 
 @pytest.fixture(autouse=True)
@@ -20,10 +20,8 @@ def _no_configuration_left() -> Iterator[None]:
 
 def refused(given: dict[str, object]) -> list[str]:
     """Load the shipped environment with charts from elsewhere; what is wrong with it."""
-    tree = complete(dev()) | {"charts": given}
-    pulumi.runtime.config.set_all_config({f"{config.PROJECT}:{name}": json.dumps(tree[name]) for name in tree}, [])
     try:
-        config.load()
+        load(complete(dev()) | {"charts": given})
     except config.BadEnvironment as error:
         return [str(problem) for problem in error.problems]
     return []
