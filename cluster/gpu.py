@@ -16,6 +16,7 @@ from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.node.v1 import RuntimeClass
 
 import versions
+from cluster import peers
 from cluster.closed import Guards, guarded
 from cluster.held import HeldReleases
 from config import Charts
@@ -131,27 +132,13 @@ class Gpu(pulumi.ComponentResource):
 
 def guards() -> Guards:
     """What guards the namespace: as many pods as a large cluster has, metrics for the platform's monitoring alone."""
-    named = "kubernetes.io/metadata.name"
+    # The plugin asks the API which shares a node is to have.
+    asked = {"to": [peers.address()], "ports": peers.ports(peers.API_PORTS)}
     policy: dict[str, Any] = {
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [
-            {
-                "from": [{"namespaceSelector": {"matchLabels": {named: "monitoring"}}}],
-                "ports": [{"port": METRICS, "protocol": "TCP"}],
-            }
-        ],
-        "egress": [
-            {
-                "to": [{"namespaceSelector": {"matchLabels": {named: "kube-system"}}}],
-                "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
-            },
-            # The plugin asks the API which shares a node is to have; not the site's metadata service.
-            {
-                "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}],
-                "ports": [{"port": port, "protocol": "TCP"} for port in (443, 6443)],
-            },
-        ],
+        "ingress": [{"from": [peers.space("monitoring")], "ports": peers.ports([METRICS])}],
+        "egress": [peers.dns(), asked],
     }
     return Guards({"pods": "500"}, policy, EXPORTER_MEMORY)
 

@@ -20,9 +20,10 @@ sys.path += [str(DOCS.parent / folder) for folder in ("platform", "policy")]
 import config  # noqa: E402  the project's folder must be on the path first
 from apps import inventory as applications  # noqa: E402
 from cluster.kubeconfig import TUNNEL  # noqa: E402
+from cluster.peers import METADATA  # noqa: E402
 from leasehold_policy import RULES, SUBJECTS, WAIVERS  # noqa: E402
 from mlops import inventory  # noqa: E402
-from mlops.flows import API, METADATA, NODES, PODS, WORLD  # noqa: E402
+from mlops.flows import API, NODES, PODS, WORLD  # noqa: E402
 from outputs import StackOutputs  # noqa: E402
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (

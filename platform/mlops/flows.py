@@ -3,15 +3,12 @@
 Everything else is refused, both ways. Inside a namespace, pods reach each other. Pure data and pure functions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-METADATA = "169.254.169.254/32"
-"""The site's metadata service, which hands out user data: no pod reaches it."""
-ANYWHERE = "0.0.0.0/0"
-DNS = 53
+from cluster import peers
 
 WORLD = "world"
 """Addresses outside the cluster."""
@@ -36,16 +33,12 @@ class Flow:
     why: str
 
 
-def _address(excluded: Sequence[str] = (METADATA,)) -> dict[str, Any]:
-    return {"ipBlock": {"cidr": ANYWHERE, "except": list(excluded)}}
-
-
 def _peer(peer: Peer) -> dict[str, Any]:
     if peer in (WORLD, API, NODES):
-        return _address()
+        return peers.address()
     if peer == PODS:
         return {"namespaceSelector": {}}
-    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": peer}}}
+    return peers.space(peer)
 
 
 def port_of(url: str) -> int:
@@ -54,14 +47,10 @@ def port_of(url: str) -> int:
     return parts.port or (80 if parts.scheme == "http" else 443)
 
 
-def _ports(ports: Iterable[int], protocol: Literal["TCP", "UDP"] = "TCP") -> list[dict[str, Any]]:
-    return [{"port": port, "protocol": protocol} for port in ports]
-
-
 def _open(space: str, flows: Sequence[Flow]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rules of a namespace's flows: those in, and those out."""
-    ingress = [{"from": [_peer(f.source)], "ports": _ports(f.ports)} for f in flows if f.target == space]
-    egress = [{"to": [_peer(f.target)], "ports": _ports(f.ports)} for f in flows if f.source == space]
+    ingress = [{"from": [_peer(f.source)], "ports": peers.ports(f.ports)} for f in flows if f.target == space]
+    egress = [{"to": [_peer(f.target)], "ports": peers.ports(f.ports)} for f in flows if f.source == space]
     return ingress, egress
 
 
@@ -77,15 +66,11 @@ def added(space: str, flows: Sequence[Flow]) -> dict[str, Any] | None:
 
 def policy(space: str, flows: Sequence[Flow]) -> dict[str, Any]:
     """The spec of the one NetworkPolicy of a namespace: both ways closed, but for itself, DNS and its flows."""
-    dns = {
-        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
-        "ports": [*_ports([DNS], "UDP"), *_ports([DNS])],
-    }
     itself: dict[str, Any] = {"podSelector": {}}
     ingress, egress = _open(space, flows)
     return {
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"from": [itself]}, *ingress],
-        "egress": [{"to": [itself]}, dns, *egress],
+        "egress": [{"to": [itself]}, peers.dns(), *egress],
     }

@@ -10,9 +10,10 @@ import pytest
 import config
 from apps.builds import spec as builds
 from cluster import gpu, readers
+from cluster.peers import METADATA
 from docs import generate
 from mlops import flows, inventory
-from mlops.flows import API, METADATA, NODES, PODS, WORLD
+from mlops.flows import API, NODES, PODS, WORLD
 from tests import workloads
 from tests.unit import graph, platforms
 

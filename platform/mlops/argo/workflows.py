@@ -14,12 +14,13 @@ import pulumi
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 import config
+from cluster.peers import METADATA
 from config import Images
 from mlops import credentials
 from mlops.argo import accounts
 from mlops.argo.accounts import EXECUTOR, OPERATOR, SPACE
 from mlops.base import Base
-from mlops.flows import API, METADATA, Flow
+from mlops.flows import API, Flow
 from mlops.ingress import Ingress
 from mlops.pods import resources
 from mlops.scrapes import Scrape

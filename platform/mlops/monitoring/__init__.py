@@ -9,10 +9,11 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.core.v1 import ConfigMap
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
+from cluster import peers
 from config import ExternalTarget, Images, Platform
 from mlops import credentials
 from mlops.base import Base
-from mlops.flows import ANYWHERE, API, METADATA, NODES, PODS, Flow
+from mlops.flows import API, NODES, PODS, Flow
 from mlops.ingress import Ingress
 from mlops.monitoring import alerts, dashboards, routing, stack
 from mlops.monitoring.stack import ADMIN, DASHBOARDS, EXPORTERS, PASSWORD, Names
@@ -103,7 +104,7 @@ def targets(wanted: Mapping[str, ExternalTarget]) -> dict[str, Any]:
         "policyTypes": ["Egress"],
         "egress": [
             {
-                "to": [{"ipBlock": {"cidr": ANYWHERE, "except": [METADATA]}}],
+                "to": [peers.address()],
                 "ports": [{"port": port, "protocol": "TCP"} for port in ports],
             }
         ],

@@ -15,11 +15,12 @@ from pulumi_kubernetes.core.v1 import ConfigMap, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from pulumi_kubernetes.rbac.v1 import ClusterRole, ClusterRoleBinding
 
+from cluster import peers
 from config import Platform, Summaries
 from mlops import credentials
 from mlops.argo import accounts
 from mlops.base import Base
-from mlops.flows import ANYWHERE, METADATA, port_of
+from mlops.flows import port_of
 from mlops.pods import hardened
 from versions import PYTHON
 
@@ -160,7 +161,7 @@ def outside(ports: Sequence[int]) -> dict[str, Any]:
         "policyTypes": ["Egress"],
         "egress": [
             {
-                "to": [{"ipBlock": {"cidr": ANYWHERE, "except": [METADATA]}}],
+                "to": [peers.address()],
                 "ports": [{"port": number, "protocol": "TCP"} for number in sorted(set(ports))],
             }
         ],
