@@ -238,6 +238,7 @@ def test_what_the_rules_of_the_platform_read_is_counted() -> None:
     cluster.put("workflows", "w", {"workflowTemplateRef": {"name": "base"}})
     found = controlling(cluster)
     settled(found, cluster, "w")
+    found.look()  # the gauge is of the last look, which may have been before the end
     assert found.metrics().splitlines() == [
         'argo_workflows_gauge{namespace="workflows",phase="Failed"} 1',
         'argo_workflows_total_count{namespace="workflows",phase="Failed"} 1',
