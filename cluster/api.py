@@ -10,7 +10,8 @@ import os
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -95,13 +96,20 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         certificate, key = _text(user.get("client-certificate-data")), _text(user.get("client-key-data"))
         if certificate and key:
-            with tempfile.NamedTemporaryFile("w", prefix="leasehold-") as file:  # made with mode 0600
-                file.write(f"{certificate}\n{key}")
-                file.flush()
-                context.load_cert_chain(file.name)
+            with _nameless(certificate) as chain, _nameless(key) as own:
+                context.load_cert_chain(chain, own)
     except (ssl.SSLError, ValueError):
         raise ApiError("the kubeconfig has a certificate or key that cannot be read") from None
     return context
+
+
+@contextmanager
+def _nameless(text: str) -> Iterator[str]:
+    # OpenSSL reads files only. One without a name is gone with this process even where it is killed.
+    with tempfile.TemporaryFile("w+") as file:
+        file.write(text)
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
 
 
 def _text(data: str | None) -> str | None:

@@ -4,8 +4,9 @@ import base64
 import json
 import ssl
 import stat
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cluster.api import Api, ApiError
 from rehearsal.protocol import Call
 from rehearsal.providers.certificate import certificate
+from rehearsal.providers.kubernetes import api
 from rehearsal.providers.tls import PEM, PLAIN, PrivateKey, generate
 
 CALL = Call("urn:pulumi:dev::leasehold::tls:index/privateKey:PrivateKey::key")
@@ -36,16 +38,22 @@ class Answer(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Its cluster entry of a kubeconfig."""
+def pair() -> tuple[bytes, bytes]:
+    """A certificate and its key."""
     key = generate("ECDSA", "P256", 0)
     inputs = {"allowedUses": ["server_auth"], "isCaCertificate": True, "setSubjectKeyId": True}
     more = {"setAuthorityKeyId": False, "subject": {"commonName": "test"}, "dnsNames": ["api.test"]}
     start = datetime.now(UTC) - timedelta(minutes=1)
     made = certificate(key, {**inputs, **more}, start, start + timedelta(hours=1)).public_bytes(PEM)
+    return made, key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, PLAIN)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Its cluster entry of a kubeconfig."""
+    made, key = pair()
     file = tmp_path_factory.mktemp("tls") / "server.pem"
-    file.write_bytes(made + key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, PLAIN))
+    file.write_bytes(made + key)
     web = HTTPServer(("127.0.0.1", 0), Answer)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
@@ -89,6 +97,25 @@ def test_a_certificate_of_the_client_is_read_and_a_bad_one_not_shown(server: dic
     with pytest.raises(ApiError, match="cannot be read") as caught:
         Api(kubeconfig(server, **bad))
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("client", [Api, lambda text: api.Api(api.parse(text))], ids=["program", "provider"])
+def test_a_key_of_the_client_has_no_name_on_this_computer(
+    client: Callable[[str], object], server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL reads it from a file: what is killed in that moment would leave it behind."""
+    named: list[list[Path]] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def loaded(context: ssl.SSLContext, *files: str) -> None:
+        named.append(list(tmp_path.iterdir()))
+        load(context, *files)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", loaded)
+    given = zip(("client-certificate-data", "client-key-data"), pair(), strict=True)
+    client(kubeconfig(server, **{key: base64.b64encode(text).decode() for key, text in given}))
+    assert named == [[]]
 
 
 def test_a_refusal_has_the_server_s_words_and_its_status(server: dict[str, str]) -> None:

@@ -7,8 +7,8 @@ import base64
 import binascii
 import functools
 import json
+import os
 import ssl
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,12 +105,12 @@ def _pem(text: str | None) -> str | None:
 
 
 @contextmanager
-def private_file(text: str, suffix: str = "") -> Iterator[Path]:
-    """A file that only its owner reads, gone afterwards."""
-    with tempfile.NamedTemporaryFile("w", prefix="leasehold-", suffix=suffix) as file:  # made with mode 0600
+def private_file(text: str) -> Iterator[Path]:
+    """A file for this process and its children, which is gone with it even where it is killed."""
+    with os.fdopen(os.memfd_create("leasehold"), "w") as file:
         file.write(text)
         file.flush()
-        yield Path(file.name)
+        yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
 
 
 @dataclass(frozen=True)
