@@ -36,8 +36,10 @@ LOSSES: Mapping[str, Loss] = {
     "the object store": Loss("object-store", ("statefulset/object-store",), "object-store"),
     "MLflow": Loss("mlflow", ("deployment/mlflow", "service/mlflow"), "mlflow"),
     "Argo Workflows": Loss("argo-workflows", ("deployment/argo-workflows-workflow-controller",), "argo-workflows"),
-    # All of it: what one of its parts says is missed with that part alone, which no alert looks for.
-    "Argo CD": Loss("argocd", ("statefulset/argocd-application-controller", "deployments --all"), "argocd"),
+    "Argo CD": Loss(
+        "argocd", ("statefulset/argocd-application-controller", "deployments --all"), "argocd-application-controller"
+    ),
+    "a part of Argo CD": Loss("argocd", ("deployment/argocd-server",), "argocd-server"),
 }
 
 

@@ -14,6 +14,7 @@ import yaml
 
 import versions
 from mlops.argo import accounts
+from mlops.monitoring import alerts
 from tests.rehearsal.cluster import until
 from tests.rehearsal.services import SECONDS, Platform
 
@@ -35,11 +36,13 @@ kubelet_volume_stats_used_bytes{persistentvolumeclaim="full"} 95
 kubelet_volume_stats_capacity_bytes{persistentvolumeclaim="full"} 100
 kube_cronjob_created{cronjob="never-backup"} 1
 argo_workflows_workflowtemplate_triggered_total{name="promote-test",phase="Failed"} 1
+traefik_router_requests_total{code="400",router="test-hooks-test"} 1
 """
 GREEDY = "held = []\nwhile True:\n    held.append(bytearray(1 << 20))"
 CLOSED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-ALLOWED = "Watchdog|WorkflowFailed"
-"""What may have fired: the one that always does, and failures that other tests want; their namespaces are NAME-test."""
+ALLOWED = "Watchdog|WorkflowFailed|LoginsRefused"
+"""What may have fired: the one that always does, and what other tests want to be refused or to fail, but in namespaces
+that are called NAME-test."""
 REACH = 360.0
 """Seconds from a cause to the workflow: two minutes for a target to be down for good, and the intervals on the way."""
 
@@ -108,8 +111,23 @@ def failing() -> dict[str, Any]:
     }
 
 
+def unserved() -> dict[str, Any]:
+    """A Deployment whose pod is never ready."""
+    blocked = pod("unserved", {**python("import time\ntime.sleep(3600)"), "readinessProbe": {"tcpSocket": {"port": 1}}})
+    template = {"metadata": {"labels": {"app": "unserved"}}, "spec": blocked["spec"]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "unserved", "namespace": SPACE},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "unserved"}}, "template": template},
+    }
+
+
 EXPECTED = {
     "PodOutOfMemory": SPACE,
+    "PodNotStarting": SPACE,
+    "LoginsRefused": None,
+    "WebhookForged": None,
     "TargetDown": SPACE,
     "VolumeNearlyFull": SPACE,
     "BackupOld": SPACE,
@@ -142,6 +160,17 @@ class Watched:
                 found[labels["alertname"], labels.get("namespace")] = item["metadata"]["name"]
         return found
 
+    def wait(self, wanted: set[tuple[str, str | None]], end: float) -> None:
+        """Until these alerts have started their workflows."""
+
+        def all_told() -> bool:
+            missing = wanted - set(self.told())
+            firing = [item["metric"]["alertname"] for item in self.platform.query('ALERTS{alertstate="firing"}')]
+            assert not missing, f"not told: {sorted(map(str, missing))}; firing: {sorted(firing)}"
+            return True
+
+        until("every alert to start its workflow", all_told, end - time.time(), 5)
+
 
 @pytest.fixture(scope="module")
 def watched(platform: Platform) -> Watched:
@@ -166,7 +195,7 @@ def test_prometheus_evaluates_every_rule(watched: Watched) -> None:
     """The operator leaves out rules that it does not understand, and Prometheus goes on without them."""
     answer = watched.platform.get("prometheus", "/api/v1/rules", login=True)
     groups = {group["name"]: group["rules"] for group in answer.json()["data"]["groups"]}
-    named = ("watch", "pods", "targets", "volumes", "backups", "certificates", "workflows", "leases")
+    named = ("watch", "pods", "refusals", "targets", "volumes", "backups", "certificates", "workflows", "leases")
     assert {f"leasehold-{name}" for name in named} <= set(groups)
     assert not [rule["name"] for rules in groups.values() for rule in rules if rule["health"] != "ok"]
 
@@ -193,13 +222,18 @@ def causes(platform: Platform) -> Iterator[float]:
     level = {"pod-security.kubernetes.io/enforce": "restricted"}
     kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": level}}))
     silent = pod("silent", python("import time\ntime.sleep(3600)"))
+    forged = {**python(""), "image": f"{versions.PYTHON.name}@sha256:{'0' * 64}"}
     objects = [
         *(pod("greedy", python(GREEDY, memory="48Mi")), silent, model("silent"), model("series"), lease()),
+        *(pod("forged", forged), unserved()),
         *(pod("series", python(EXPORTER, series=SERIES)), *certificate(), failing()),
     ]
     kubectl.apply(yaml.safe_dump_all(objects))
     kubectl.run("wait", "-n", SPACE, "certificate/ending", "--for=condition=Ready", "--timeout=60s", timeout=90)
     kubectl.run("delete", "-n", SPACE, "issuer/ending")
+    with platform.session() as stranger:
+        for _ in range(alerts.REFUSALS + 20):
+            assert stranger.get(platform.url("prometheus"), timeout=SECONDS).status_code == 401
     yield time.time()
     kubectl.run("delete", "workflow", FAILING, "-n", accounts.SPACE)
     kubectl.run("delete", "namespace", SPACE, "--wait=false")
@@ -236,14 +270,13 @@ def test_the_series_of_a_dashboard_come_through_grafana(platform: Platform) -> N
 
 def test_each_alert_fires_by_its_cause_and_starts_the_log_analysis(watched: Watched, causes: float) -> None:
     """Statement 6, from the cause to the webhook: the rule, Alertmanager, the token, the sensor."""
+    watched.wait(set(EXPECTED.items()), causes + REACH)
 
-    def all_told() -> bool:
-        missing = set(EXPECTED.items()) - set(watched.told())
-        firing = [item["metric"]["alertname"] for item in watched.platform.query('ALERTS{alertstate="firing"}')]
-        assert not missing, f"not told: {sorted(map(str, missing))}; firing: {sorted(firing)}"
-        return True
 
-    until("every alert to start its workflow", all_told, REACH - (time.time() - causes), 5)
+@pytest.mark.long
+def test_pods_that_do_not_serve_are_told(watched: Watched, causes: float) -> None:
+    """Of a Deployment that is not ready for minutes; a new version may take as long."""
+    watched.wait({("WorkloadIncomplete", SPACE)}, causes + REACH + 200)
 
 
 def test_the_log_analysis_of_a_killed_pod_names_the_cause(watched: Watched) -> None:

@@ -29,6 +29,9 @@ HEALTHY = {
     'kube_namespace_created{namespace="postgres"}': "0+0x6000",
     'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp{namespace="postgres"}': "0+0x1500 90000+0x4500",
     'argo_workflows_total_count{phase="Failed",namespace="workflows"}': "3+0x6000",
+    'kube_deployment_spec_replicas{namespace="mlflow",deployment="mlflow"}': "1+0x6000",
+    'kube_deployment_status_replicas_ready{namespace="mlflow",deployment="mlflow"}': "1+0x6000",
+    'traefik_router_requests_total{router="registry",code="401"}': "0+4x6000",
     "prometheus_config_last_reload_successful": "1+0x6000",
     "alertmanager_config_last_reload_successful": "1+0x6000",
 }

@@ -47,7 +47,11 @@ FLOWS: tuple[Flow, ...] = (
     Flow(NAME, API, (443, 6443), "applications, and what they deploy"),
     Flow(NAME, "argo-events", (12000,), "a deployment's end is an event"),
 )
-SCRAPES: tuple[Scrape, ...] = (Scrape(NAME, NAME, {"app.kubernetes.io/part-of": "argocd"}, "http-metrics"),)
+SCRAPES: tuple[Scrape, ...] = tuple(
+    Scrape(f"{NAME}-{part}", NAME, {"app.kubernetes.io/component": part}, "http-metrics")
+    for part in ("application-controller", "server", "repo-server")
+)
+"""One for each part: while others answer, nobody would miss one that is lost."""
 
 
 def flows(config: config.Platform) -> tuple[Flow, ...]:

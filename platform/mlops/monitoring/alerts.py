@@ -28,6 +28,18 @@ PROMOTIONS = "promot.*"
 """Names of the workflow templates that promote a model: promote, promotion-staging and so on."""
 BACKUPS = ".*(backup|mirror).*"
 """Names of the CronJobs that copy something away."""
+UNSTARTED = "ErrImage.*|Image.*|InvalidImageName|CreateContainer.*|RunContainerError"
+"""Why the kubelet cannot start a container, such as an image that is not what its digest says: not that it waits."""
+REFUSALS = 100
+"""Requests without a right that a host may get in that time: clients of a registry begin with one each."""
+HOOKS = ".*-hooks-.*"
+"""Names of Traefik's routers of the host `hooks`, where requests are signed."""
+WORKLOADS: Mapping[str, tuple[str, str]] = {
+    "deployment": ("spec_replicas", "status_replicas_ready"),
+    "statefulset": ("replicas", "status_replicas_ready"),
+    "daemonset": ("status_desired_number_scheduled", "status_number_ready"),
+}
+"""Kinds that keep pods, and kube-state-metrics' counts of those that are wanted and of those that serve."""
 _BACKUP_REMEDY = "See why the last one failed: kubectl -n {{ $labels.namespace }} get pods,backups,jobs"
 Severity = Literal["none", "info", "warning", "critical"]
 
@@ -85,6 +97,46 @@ def _pods() -> Iterator[Alert]:
         "{{ $labels.container }} of pod {{ $labels.namespace }}/{{ $labels.pod }} ends again and again",
         "kubectl -n {{ $labels.namespace }} logs --previous {{ $labels.pod }} -c {{ $labels.container }}",
         wait="10m",
+    )
+    stuck = f'kube_pod_container_status_waiting_reason{{reason=~"{UNSTARTED}"}}'
+    yield Alert(
+        "PodNotStarting",
+        # Between two tries the kubelet says another reason, and for a moment none.
+        f"max by ({of}) (max_over_time({stuck}[1m])) >= 1",
+        "warning",
+        "{{ $labels.container }} of pod {{ $labels.namespace }}/{{ $labels.pod }} cannot be started",
+        "Its events say why: kubectl -n {{ $labels.namespace }} describe pod {{ $labels.pod }}",
+        wait="2m",
+    )
+    missing = " or ".join(
+        f'label_replace(kube_{kind}_{wanted} - kube_{kind}_{ready} > 0, "workload", "{kind}/$1", "{kind}", "(.+)")'
+        for kind, (wanted, ready) in WORKLOADS.items()
+    )
+    yield Alert(
+        "WorkloadIncomplete",
+        f"sum by (namespace, workload) ({missing})",
+        "warning",
+        "{{ $value }} pods of {{ $labels.namespace }}/{{ $labels.workload }} are missing or do not serve",
+        "See why: kubectl -n {{ $labels.namespace }} describe {{ $labels.workload }}, and its pods.",
+        wait="5m",
+    )
+
+
+def _refusals() -> Iterator[Alert]:
+    asked = "traefik_router_requests_total"
+    yield Alert(
+        "LoginsRefused",
+        f'sum by (router) (increase({asked}{{code=~"401|403"}}[{RECENT}])) > {REFUSALS}',
+        "warning",
+        "{{ $value | humanize }} requests without a right have been refused at {{ $labels.router }}",
+        "Somebody tries passwords, or a client has an old one: the ingress' log has their addresses.",
+    )
+    yield Alert(
+        "WebhookForged",
+        _since_lately(f'{asked}{{code="400",router=~"{HOOKS}"}}', "router"),
+        "warning",
+        "somebody who does not know the webhook's secret has sent events, which were refused",
+        "If it is GitHub itself, its secret is not the stack's any more: docs/delivery.md, GitHub starts it.",
     )
 
 
@@ -266,6 +318,7 @@ def groups(config: Platform, scrapes: Sequence[Scrape], leases: Mapping[str, str
     found: dict[str, list[dict[str, Any]]] = {
         "watch": [alert.rule() for alert in _watch()],
         "pods": [alert.rule() for alert in _pods()],
+        "refusals": [alert.rule() for alert in _refusals()],
         "targets": [alert.rule() for alert in _targets(scrapes)],
         "volumes": [alert.rule() for alert in _volumes()],
         "backups": [alert.rule() for alert in _backups(config)],

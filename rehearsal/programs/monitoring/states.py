@@ -154,31 +154,43 @@ def resourcequotas(item: Object) -> Iterator[Sample]:
             yield Sample("kube_resourcequota", {**labels, "resource": resource, "type": kind}, quantity(amount))
 
 
-def _workload(kind: str, wanted: str, ready: str, item: Object) -> Iterator[Sample]:
-    meta, status = item["metadata"], item.get("status", {})
-    labels = {"namespace": meta["namespace"], kind: meta["name"]}
-    yield Sample(f"kube_{kind}_status_{wanted}", labels, status.get(_camel(wanted), 0))
-    yield Sample(f"kube_{kind}_status_{ready}", labels, status.get(_camel(ready), 0))
-
-
-def _camel(name: str) -> str:
-    """The API's name of a count; Deployments and StatefulSets turn the words of the metric around."""
-    return {"replicas_ready": "readyReplicas"}.get(name, re.sub(r"_([a-z])", lambda found: found[1].upper(), name))
+def _workload(kind: str, item: Object, **counts: tuple[str, str]) -> Iterator[Sample]:
+    # Each by the name of its metric, and where it is: "spec" or "status", and its name there.
+    labels = {"namespace": item["metadata"]["namespace"], kind: item["metadata"]["name"]}
+    for name, (where, key) in counts.items():
+        yield Sample(f"kube_{kind}_{name}", labels, item.get(where, {}).get(key, 0))
 
 
 def deployments(item: Object) -> Iterator[Sample]:
-    """Replicas, and those that are ready."""
-    return _workload("deployment", "replicas", "replicas_ready", item)
+    """Replicas that are wanted, that are there, and that are ready."""
+    return _workload(
+        "deployment",
+        item,
+        spec_replicas=("spec", "replicas"),
+        status_replicas=("status", "replicas"),
+        status_replicas_ready=("status", "readyReplicas"),
+    )
 
 
 def statefulsets(item: Object) -> Iterator[Sample]:
-    """Replicas, and those that are ready."""
-    return _workload("statefulset", "replicas", "replicas_ready", item)
+    """Replicas that are wanted, that are there, and that are ready."""
+    return _workload(
+        "statefulset",
+        item,
+        replicas=("spec", "replicas"),
+        status_replicas=("status", "replicas"),
+        status_replicas_ready=("status", "readyReplicas"),
+    )
 
 
 def daemonsets(item: Object) -> Iterator[Sample]:
     """Pods that are wanted, and those that are ready."""
-    return _workload("daemonset", "desired_number_scheduled", "number_ready", item)
+    return _workload(
+        "daemonset",
+        item,
+        status_desired_number_scheduled=("status", "desiredNumberScheduled"),
+        status_number_ready=("status", "numberReady"),
+    )
 
 
 KINDS = {
