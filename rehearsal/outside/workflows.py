@@ -45,10 +45,10 @@ class Workflows:
         status: Status = until(f"{name} to end", ended, minutes * 60)
         return status
 
-    def log(self, name: str) -> str:
+    def log(self, name: str, container: str = "main") -> str:
         """What all of its steps printed."""
         mine = f"workflows.argoproj.io/workflow={name}"
-        return self.kubectl.run("logs", "-n", SPACE, "-l", mine, "-c", "main", "--tail=-1")
+        return self.kubectl.run("logs", "-n", SPACE, "-l", mine, "-c", container, "--tail=-1")
 
 
 def steps(status: Status) -> list[Mapping[str, Any]]:

@@ -16,6 +16,7 @@ from rehearsal.outside.workflows import SPACE, Status, Workflows, output, steps
 from tests.rehearsal.cluster import until
 from tests.rehearsal.delivery import CANARY, ENVIRONMENTS, PRODUCTION, STAGING, Delivery
 from tests.rehearsal.images import Registry
+from tests.rehearsal.models import weights
 from tests.rehearsal.services import Platform
 
 MODEL = "GourmetGramFood11Model"
@@ -212,6 +213,48 @@ def test_a_build_that_fails_says_why_and_changes_no_release(
     for where in (pipeline.workflows.log(name), str(said(ended))):
         assert cause in where.lower(), where[-3000:]
     assert pipeline.repository.said("pipeline.json") == before
+
+
+def alerted(platform: Platform, name: str, /, **labels: str) -> None:
+    """Wait until an alert fires."""
+    selected = ",".join(f'{key}="{value}"' for key, value in {"alertname": name, **labels}.items())
+    until(f"the alert {name}", lambda: platform.query(f'ALERTS{{alertstate="firing",{selected}}}'), 120, 3)
+
+
+@pytest.mark.long
+def test_a_model_whose_bytes_were_changed_in_the_store_is_not_built(pipeline: Pipeline, first: Status) -> None:
+    """Hostile input: another network in place of the one that was tested, by somebody who may write artifacts."""
+    platform, training = pipeline.delivery.platform, json.loads(output(first, "training"))
+    before = pipeline.repository.said("pipeline.json")
+    with platform.mlflow() as client:
+        made = client.get_logged_model(client.get_model_version(MODEL, training["model_version"]).model_id)
+    path = made.artifact_location.partition(":/")[2]
+    url = f"{platform.url('mlflow')}/api/2.0/mlflow-artifacts/artifacts/{path}/artifacts/weights.npz"
+    with platform.session("mlflow") as session:
+        kept = session.get(url).content
+        session.put(url, data=weights(13.0)).raise_for_status()
+        try:
+            name = pipeline.workflows.start("build-container-image", training=json.dumps(training))
+            ended = pipeline.workflows.wait(name)
+        finally:
+            session.put(url, data=kept).raise_for_status()
+    assert ended["phase"] == "Failed", said(ended)
+    log = pipeline.workflows.log(name, "fetch")
+    assert training["sha256"] in log, log[-3000:]
+    assert "Traceback" not in log
+    assert pipeline.repository.said("pipeline.json") == before
+    alerted(platform, "WorkflowFailed", namespace=SPACE)
+
+
+@pytest.mark.long
+def test_an_approval_that_was_given_for_another_run_changes_nothing(pipeline: Pipeline, first: Status) -> None:
+    """Whoever recorded one cannot use it for what somebody else has tested."""
+    release, before = json.loads(output(first, "release")), pipeline.repository.said("pipeline.json")
+    words = {"digest": release["digest"], "run": "pipeline-1", "who": "mallory", "why": "looks good"}
+    ended = pipeline.run("promote-model", **words)
+    assert ended["phase"] == "Failed", said(ended)
+    assert pipeline.repository.said("pipeline.json") == before
+    alerted(pipeline.delivery.platform, "PromotionFailed", name="promote-model")
 
 
 def test_what_runs_belongs_to_git_and_a_preview_shows_no_change(pipeline: Pipeline, first: Status) -> None:
