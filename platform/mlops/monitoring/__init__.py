@@ -9,7 +9,7 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.core.v1 import ConfigMap
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from cluster import peers
+from cluster import gpu, peers
 from config import ExternalTarget, Images, Platform
 from mlops import credentials
 from mlops.base import Base
@@ -26,7 +26,7 @@ SPACE = "monitoring"
 API_VERSION = "monitoring.coreos.com/v1"
 ADMINISTRATOR = "admin"
 GRAFANA_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT = 3000, 9090, 9093
-GPUS = Scrape("gpus", "leasehold-gpu", {"app.kubernetes.io/name": "dcgm-exporter"}, "metrics")
+GPUS = Scrape("gpus", gpu.NAMESPACE, {"app.kubernetes.io/name": "dcgm-exporter"}, "metrics")
 """Of the cluster layer; where no node has a GPU there is nothing to ask, and no alert."""
 MODEL = {"leasehold/scrape": "model"}
 """Label of the Services of models, in any namespace: their port `http` serves /metrics."""
@@ -34,7 +34,7 @@ MODEL = {"leasehold/scrape": "model"}
 FLOWS: tuple[Flow, ...] = (
     Flow(SPACE, API, (443, 6443), "finding targets; the operator; states of the cluster's objects"),
     Flow(SPACE, NODES, (9100, 10250), "metrics of nodes and kubelets"),
-    Flow(SPACE, PODS, (8080, 9400), "metrics of models and GPUs"),
+    Flow(SPACE, PODS, (8080, gpu.METRICS), "metrics of models and GPUs"),
     Flow(SPACE, "argo-events", (12000,), "alerts start the log analysis"),
     Flow("ingress", SPACE, (GRAFANA_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT), "user interfaces"),
 )
