@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from rehearsal.cloud import Cloud
 from rehearsal.paths import Root
+from tests.environments import changed
+from tests.rehearsal.cluster import Machines
 from tests.rehearsal.faulty import marks
 from tests.rehearsal.stack import Stack, fresh, small
 
@@ -18,6 +21,10 @@ STEPS = 24
 """Lines that a whole `up` of the small environment prints, one for each resource."""
 SEED = 20261121
 KILLS = sorted(random.Random(SEED).sample(range(2, STEPS), 10))  # noqa: S311  a reproducible choice, no secret
+MANY, LATEST = 100, 20.0
+"""Kills of one stack, each at some time before so many seconds of a run."""
+KEEP = "mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt && echo kept > /mnt/f && umount /mnt"
+READ = "mount /dev/vdb /mnt && cat /mnt/f && umount /mnt"
 
 
 @pytest.fixture
@@ -74,3 +81,40 @@ def test_a_destroy_that_was_killed_leaves_nothing_after_the_next_one(stack: Stac
     kill_after(stack, 6, "destroy")
     stack.run("destroy")
     assert cloud.inventory() == before
+
+
+def killed_until_done(stack: Stack, moments: random.Random, command: str) -> int:
+    """Kill a command at some moment, and begin it again, until it ends before that; how often it was killed."""
+    kills = 0
+    while True:
+        running = stack.start(command)
+        try:
+            out, err = running.communicate(timeout=moments.uniform(0, LATEST))
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.communicate(timeout=60)
+            kills += 1
+            continue
+        assert running.returncode == 0, f"{command} after {kills} kills\n{out[-3000:]}\n{err[-3000:]}"
+        return kills
+
+
+@pytest.mark.long  # half an hour
+def test_a_hundred_kills_at_any_moment_leave_nothing_twice_and_lose_nothing(
+    stack: Stack, cloud: Cloud, whole: dict[str, int]
+) -> None:
+    """Statement 1: in an `up`, in the replacement of a node, and in a `destroy`, one stack after another."""
+    moments = random.Random(SEED)  # noqa: S311  a reproducible choice, no secret
+    machines, before = Machines(cloud, stack.root, stack.name), cloud.inventory()
+    kills = dict.fromkeys(("up", "replacement", "destroy"), 0)
+    while sum(kills.values()) < MANY:
+        for what, flavor in (("up", "m1.small"), ("replacement", "m1.medium")):
+            stack.write(changed(small(), {"infra.nodes.node1.flavor": flavor}))
+            kills[what] += killed_until_done(stack, moments, "up")
+            assert size(cloud.inventory()) == whole, kills
+            assert set(marks(cloud).values()) == {1}, kills
+            assert "nothing changed" in stack.run("up", "--expect-no-changes").out
+            machines.run("node1", KEEP if what == "up" else f"test $({READ}) = kept")
+        kills["destroy"] += killed_until_done(stack, moments, "destroy")
+        assert cloud.inventory() == before, kills
+        print(f"measured: killed so far: {kills}", flush=True)
