@@ -29,6 +29,7 @@ prepare_volume() {
   format_if_blank "$name" "$device"
   uuid=$(blkid -p -s UUID -o value "$device")
   mount_at_boot "/dev/disk/by-uuid/$uuid" "$target" ext4 defaults "volume $name"
+  mount_when_attached "/dev/disk/by-uuid/$uuid" "$target" "volume $name"
   # Nothing to do unless the device grew.
   resize2fs "$device" 2>&1 | grep -q "now.*long" && did "volume $name grown"
   return 0
@@ -74,13 +75,15 @@ refuse_volume() {
 
 # mount_at_boot WHAT WHERE TYPE OPTIONS NAME. A unit, not a line of fstab: its failure does not stop the boot.
 mount_at_boot() {
-  local what=$1 where=$2 unit
+  local what=$1 where=$2 unit needs="RequiresMountsFor=$1"
+  # k3s gives up where its volume is away at boot: it starts with the volume then.
+  [ "${what#/dev/}" = "$what" ] || needs="Wants=k3s.service k3s-agent.service"
   unit=$(systemd-escape -p --suffix=mount "$where")
   cat >"$work/mount" <<UNIT
 [Unit]
 Description=leasehold: $5
 Before=k3s.service k3s-agent.service
-RequiresMountsFor=$([ "${what#/dev/}" = "$what" ] && echo "$what")
+$needs
 
 [Mount]
 What=$what
@@ -99,6 +102,27 @@ UNIT
   [ "${what#/dev/}" = "$what" ] || within 60 is_block_device "$what" || retry_later "$5: udev does not show $what"
   systemctl start "$unit" || retry_later "$5 cannot be mounted at $where; see: journalctl -u $unit"
   did "$5 at $where"
+}
+
+# mount_when_attached WHAT WHERE NAME. A volume that was away, by somebody's hand or the site's, is attached again by `up`,
+# which has nothing to say to its host.
+mount_when_attached() {
+  local unit path
+  unit=$(systemd-escape -p --suffix=mount "$2")
+  path=$(systemd-escape -p --suffix=path "$2")
+  cat >"$work/path" <<UNIT
+[Unit]
+Description=leasehold: $3, once it is attached
+
+[Path]
+PathExists=$1
+Unit=$unit
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+  put "$work/path" "/etc/systemd/system/$path" && systemctl daemon-reload
+  systemctl enable -q --now "$path"
 }
 
 # move_to_volume NAME FOLDER: the folder's content goes to the volume, and is kept beside until the copy is verified.
