@@ -34,7 +34,7 @@ class Fault:
     name: str
     status: int = 0
     """Answered without asking the service; 0: none."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
     message: str = "made by the fault proxy"
     reached: bool = False
     """Whether the service carries the request out before the connection is reset."""
