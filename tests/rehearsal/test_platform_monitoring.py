@@ -36,7 +36,7 @@ kubelet_volume_stats_used_bytes{persistentvolumeclaim="full"} 95
 kubelet_volume_stats_capacity_bytes{persistentvolumeclaim="full"} 100
 kube_cronjob_created{cronjob="never-backup"} 1
 argo_workflows_workflowtemplate_triggered_total{name="promote-test",phase="Failed"} 1
-traefik_router_requests_total{code="400",router="test-hooks-test"} 1
+traefik_router_requests_total{code="400",router="test-argo-events-hooks-test"} 1
 """
 GREEDY = "held = []\nwhile True:\n    held.append(bytearray(1 << 20))"
 CLOSED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

@@ -227,7 +227,8 @@ def test_a_model_whose_bytes_were_changed_in_the_store_is_not_built(pipeline: Pi
     platform, training = pipeline.delivery.platform, json.loads(output(first, "training"))
     before = pipeline.repository.said("pipeline.json")
     with platform.mlflow() as client:
-        made = client.get_logged_model(client.get_model_version(MODEL, training["model_version"]).model_id)
+        source = client.get_model_version(MODEL, training["model_version"]).source
+        made = client.get_logged_model(source.rpartition("/")[2])
     path = made.artifact_location.partition(":/")[2]
     url = f"{platform.url('mlflow')}/api/2.0/mlflow-artifacts/artifacts/{path}/artifacts/weights.npz"
     with platform.session("mlflow") as session:

@@ -32,7 +32,7 @@ UNSTARTED = "ErrImage.*|Image.*|InvalidImageName|CreateContainer.*|RunContainerE
 """Why the kubelet cannot start a container, such as an image that is not what its digest says: not that it waits."""
 REFUSALS = 100
 """Requests without a right that a host may get in that time: clients of a registry begin with one each."""
-HOOKS = ".*-hooks-.*"
+HOOKS = ".*-argo-events-hooks-.*"
 """Names of Traefik's routers of the host `hooks`, where requests are signed."""
 WORKLOADS: Mapping[str, tuple[str, str]] = {
     "deployment": ("spec_replicas", "status_replicas_ready"),
