@@ -71,10 +71,15 @@ def expiry(story: Story) -> None:
 def expiry_in_the_middle(story: Story) -> None:
     """While servers are made for one that ended, another one ends, or the new one itself."""
     story.passes(min(story.hours.values()) * 1.01)
-    before = story.ended()
+    ended = story.ended()
     jump = iter([story.chance.uniform(0.5, 1.5) * max(story.hours.values())])
-    summary = story.up(lambda: story.passes(next(jump, 0)))
-    ended = before | story.ended()
+
+    def later() -> None:
+        story.passes(next(jump, 0))
+        ended.update(story.ended())  # the same run may renew what it has not come to yet
+
+    summary = story.up(later)
+    ended |= story.ended()
     assert {name for name in touched(summary) if not sat_on(name, ended)} == set()
     if story.ended():
         healed(story, story.ended() | ended)
