@@ -69,11 +69,9 @@ class Alert:
         }
 
 
-def _since_lately(counter: str, by: str) -> str:
-    """Increases of a counter, also from nothing: a counter that appears has no value to increase from."""
-    grown = f"sum by ({by}) (increase({counter}[{RECENT}])) > 0"
-    appeared = f"sum by ({by}) ({counter} unless {counter} offset {RECENT}) > 0"
-    return f"{grown} or {appeared}"
+def _lately(counter: str, by: str, above: int = 0) -> str:
+    """Increases of a counter, also from nothing: one that appears has no value to increase from."""
+    return f"sum by ({by}) (({counter} unless {counter} offset {RECENT}) or increase({counter}[{RECENT}])) > {above}"
 
 
 def _pods() -> Iterator[Alert]:
@@ -126,14 +124,14 @@ def _refusals() -> Iterator[Alert]:
     asked = "traefik_router_requests_total"
     yield Alert(
         "LoginsRefused",
-        f'sum by (router) (increase({asked}{{code=~"401|403"}}[{RECENT}])) > {REFUSALS}',
+        _lately(f'{asked}{{code=~"401|403"}}', "router", REFUSALS),
         "warning",
         "{{ $value | humanize }} requests without a right have been refused at {{ $labels.router }}",
         "Somebody tries passwords, or a client has an old one: the ingress' log has their addresses.",
     )
     yield Alert(
         "WebhookForged",
-        _since_lately(f'{asked}{{code="400",router=~"{HOOKS}"}}', "router"),
+        _lately(f'{asked}{{code="400",router=~"{HOOKS}"}}', "router"),
         "warning",
         "somebody who does not know the webhook's secret has sent events, which were refused",
         "If it is GitHub itself, its secret is not the stack's any more: docs/delivery.md, GitHub starts it.",
@@ -191,7 +189,7 @@ def _workflows() -> Iterator[Alert]:
     failed = 'phase=~"Failed|Error"'
     yield Alert(
         "WorkflowFailed",
-        _since_lately(f"argo_workflows_total_count{{{failed}}}", "namespace"),
+        _lately(f"argo_workflows_total_count{{{failed}}}", "namespace"),
         "warning",
         "a workflow has failed",
         "Its steps and their logs are in Argo Workflows.",
@@ -199,7 +197,7 @@ def _workflows() -> Iterator[Alert]:
     templates = f'argo_workflows_workflowtemplate_triggered_total{{{failed},name=~"{PROMOTIONS}"}}'
     yield Alert(
         "PromotionFailed",
-        _since_lately(templates, "namespace, name"),
+        _lately(templates, "namespace, name"),
         "critical",
         "promotion {{ $labels.name }} has failed: what ran before still runs",
         "Its steps and their logs are in Argo Workflows; promote again when the cause is gone.",
