@@ -15,6 +15,7 @@ from infra import login, recovery
 from infra.retries import may_pass, pause
 from rehearsal.engine import Engine, Summary
 from rehearsal.environment import EnvironmentFile
+from rehearsal.providers.openstack.connection import forget_refusals
 from rehearsal.pulumi_cli import PulumiCli
 
 TIMES = 3
@@ -32,6 +33,7 @@ def destroy(engine: Engine, progress: Callable[[str], None]) -> Summary:
         if summary.interrupted or not passing or idle >= TIMES:
             return summary
         progress(f"{len(summary.failures)} resource(s) could not be deleted: trying again")
+        forget_refusals()
         time.sleep(pause(idle + 1))
 
 

@@ -1,11 +1,16 @@
 """A destroy goes over what failed again, while that may help."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import openstack
 import pytest
+from keystoneauth1 import exceptions as ksa
 
 from rehearsal import recover
 from rehearsal.engine import Failure, Step, Summary
+from rehearsal.protocol import ProviderError
+from rehearsal.providers.openstack.connection import connect
 
 URN = "urn:pulumi:dev::leasehold::openstack:networking/network:Network::n"
 
@@ -40,3 +45,29 @@ def test_rounds_go_on_while_they_remove_something(
     engine: Any = Engine(*rounds)
     assert (not recover.destroy(engine, lambda _text: None).failures) is done
     assert engine.count == count
+
+
+def test_a_round_logs_in_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider's process logs in once; each round is what another process would do."""
+    logins = iter([ksa.ServiceUnavailable(), None])
+
+    def answered(_site: Any) -> None:
+        if (refusal := next(logins)) is not None:
+            raise refusal
+
+    site = SimpleNamespace(session=SimpleNamespace(mount=lambda *_: None))
+    monkeypatch.setattr(recover, "pause", lambda _failures: 0.0)
+    monkeypatch.setattr(
+        openstack, "connect", lambda **_: SimpleNamespace(**vars(site), authorize=lambda: answered(site))
+    )
+
+    class Deleting(Engine):
+        def destroy(self) -> Summary:
+            try:
+                connect({"cloud": "login-anew"})
+            except ProviderError as refusal:
+                return Summary((), failures=(Failure(URN, str(refusal)),))
+            return super().destroy()
+
+    engine: Any = Deleting((1, ""))
+    assert not recover.destroy(engine, lambda _text: None).failures

@@ -73,6 +73,12 @@ def connect(provider: Mapping[str, Any]) -> Connection:
         return _connections[key]
 
 
+def forget_refusals() -> None:
+    """Let logins be tried again, as a new process of the provider would."""
+    with _lock:
+        _refused.clear()
+
+
 def region_of(provider: Mapping[str, Any]) -> str:
     """The region that requests go to."""
     return str(provider.get("region") or connect(provider).config.get_region_name() or "")
