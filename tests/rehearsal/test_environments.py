@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from rehearsal.cloud import Cloud, plan
 from rehearsal.paths import Root
 from tests.environments import changed
-from tests.rehearsal.stack import Stack, small, ssh_of
+from tests.rehearsal.cluster import Machines, until
+from tests.rehearsal.stack import Stack, fresh, small, ssh_of
 
 
 def two_sites() -> dict[str, Any]:
@@ -37,6 +40,69 @@ def two_sites() -> dict[str, Any]:
             "infra.volumes.node1-data.site": "kvm",
         },
     )
+
+
+LISTENING = (22, 80, 443, 2379, 6443, 8080, 10250)
+"""Ports on which every machine of the test answers, if one gets there."""
+WEB = {80, 443}
+
+
+def listen(machines: Machines) -> None:
+    """Let every machine of the stack answer at all of the ports."""
+    ports = " ".join(map(str, LISTENING[1:]))
+    for name in machines.ids():
+        machines.run(name, f"for p in {ports}; do systemd-run -q python3 -m http.server $p; done; sleep 1")
+
+
+def knock(address: str) -> str:
+    """Shell that prints the ports of an address that answer."""
+    one = f"timeout 3 bash -c '</dev/tcp/{address}/'$p 2>/dev/null && echo $p"
+    return f"for p in {' '.join(map(str, LISTENING))}; do ({one}) & done; wait"
+
+
+@contextmanager
+def stranger(cloud: Cloud, root: Root) -> Iterator[Callable[[str], set[int]]]:
+    """Somebody else's machine on the site's shared network: what ports of an address answer it."""
+    site: Any = cloud.admin()
+    image = next(i.id for i in site.image.images() if i.name == "CC-Ubuntu24.04")
+    flavor, shared = site.compute.find_flavor("m1.small").id, site.network.find_network("sharednet1").id
+    server = site.compute.create_server(
+        name="stranger-one", image_id=image, flavor_id=flavor, networks=[{"uuid": shared}]
+    )
+    try:
+        site.compute.wait_for_server(server, wait=120)
+        machines = Machines(cloud, root, "stranger")
+        until("its network", lambda: machines.run("one", "ip -4 -o addr show scope global"), 60)
+        yield lambda address: {int(port) for port in machines.run("one", knock(address)).split()}
+    finally:
+        site.compute.delete_server(server)
+        site.compute.wait_for_delete(server, wait=60)
+
+
+@pytest.mark.long
+def test_strangers_on_the_shared_network_and_outside_reach_the_web_ports_alone(
+    root: Root, cloud: Cloud, tmp_path: Path
+) -> None:
+    """By security groups at KVM@TACC, and without them, by the host's own firewall, on bare metal at CHI@UC."""
+    with fresh(root, cloud, "two", tmp_path, two_sites()) as stack:
+        stack.run("up")
+        machines = Machines(cloud, root, "two")
+        listen(machines)
+        outputs, compute = stack.outputs(), cloud.admin().network
+        on_shared = [
+            ip["ip_address"]
+            for port in compute.ports(device_id=machines.ids()["node1"])
+            for ip in port.fixed_ips
+            if not ip["ip_address"].startswith("192.168.")
+        ]
+        assert on_shared
+        with stranger(cloud, root) as reached:
+            assert {address: reached(address) for address in on_shared} == dict.fromkeys(on_shared, WEB)
+            assert [reached(host["address"]) for host in outputs["hosts"]] == [set(), set()]
+        for address in outputs["floating_ips"].values():
+            words = ["ip", "netns", "exec", cloud.outsider(), "bash", "-c", knock(address)]
+            answered = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+            assert set(map(int, answered)) == WEB, address
 
 
 @pytest.mark.long

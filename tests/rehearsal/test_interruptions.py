@@ -21,7 +21,7 @@ STEPS = 24
 """Lines that a whole `up` of the small environment prints, one for each resource."""
 SEED = 20261121
 KILLS = sorted(random.Random(SEED).sample(range(2, STEPS), 10))  # noqa: S311  a reproducible choice, no secret
-MANY, LATEST = 100, 20.0
+MANY, LATEST = 100, 10.0
 """Kills of one stack, each at some time before so many seconds of a run."""
 KEEP = "mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt && echo kept > /mnt/f && umount /mnt"
 READ = "mount /dev/vdb /mnt && cat /mnt/f && umount /mnt"
