@@ -9,7 +9,7 @@ from pydantic import Field
 from config.fields import PROJECT, Address, HostName, Label, LabelValue, Model, Network, PublicKey, Role, Time
 
 PRIVATE_KEY = "ssh_private_key"
-WEEK = 7 * 24
+WEEK, YEAR = 7 * 24, 365 * 24
 
 
 class Site(Model):
@@ -42,7 +42,7 @@ class Lease(Model):
     count: int = Field(1, ge=1, le=1000, description="number of instances or hosts")
     start: Time | None = Field(None, description='UTC, "YYYY-MM-DD HH:MM"; none: now')
     end: Time | None = Field(None, description='UTC, "YYYY-MM-DD HH:MM"; or give hours')
-    hours: int | None = Field(None, ge=1, description="length in hours, from the start; or give end")
+    hours: int | None = Field(None, ge=1, le=10 * YEAR, description="length in hours, from the start; or give end")
     adopt: str | None = Field(None, description="name or id of a lease you already hold: used, never deleted")
 
     def ends(self, now: datetime) -> datetime:

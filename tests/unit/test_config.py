@@ -147,6 +147,16 @@ def test_any_junk_gives_lines_and_never_a_traceback(changes: dict[str, Any]) -> 
         assert "\n" not in line
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hours", 69890639), ("hours", 10**18), ("start", "9999-12-31 23:00"), ("end", "9999-12-31 23:00")],
+)
+def test_a_lease_beyond_the_calendar_is_refused(key: str, value: int | str) -> None:
+    """Its end could not be computed."""
+    lines = problems(changed(complete(dev()), {f"infra.leases.gpu.{key}": value}))
+    assert [line for line in lines if line.startswith(f"infra.leases.gpu.{key} = {value}")]
+
+
 def test_every_field_says_what_it_is() -> None:
     """The reference page and the remedies are made from the descriptions."""
     models = [model for model in vars(config).values() if isinstance(model, type) and issubclass(model, config.Model)]
