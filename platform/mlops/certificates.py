@@ -10,6 +10,7 @@ from pulumi_kubernetes.helm.v3 import Release
 
 import versions
 from cluster.authority import Authority
+from cluster.peers import API_PORTS
 from config import Acme, Images, Platform
 from mlops import acme, credentials
 from mlops.base import Base
@@ -31,7 +32,7 @@ LIFETIME, RENEWED_BEFORE = "2160h0m0s", "720h0m0s"
 READY = {"pulumi.com/waitFor": "condition=Ready"}
 
 FLOWS: tuple[Flow, ...] = (
-    Flow(SPACE, API, (443, 6443), "certificates are objects of the cluster"),
+    Flow(SPACE, API, API_PORTS, "certificates are objects of the cluster"),
     Flow(API, SPACE, (WEBHOOK_PORT,), "the API asks whether such an object is valid"),
     Flow("monitoring", SPACE, (METRICS_PORT,), "metrics"),
 )

@@ -13,6 +13,7 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource, CustomResourcePatch
 
 import config
+from cluster.peers import API_PORTS
 from config import Images
 from mlops import credentials
 from mlops.base import Base
@@ -44,7 +45,7 @@ EVENT = "deployments"
 FLOWS: tuple[Flow, ...] = (
     Flow("ingress", NAME, (8080,), "people and programs outside; Argo CD has accounts"),
     Flow("monitoring", NAME, METRICS, "metrics"),
-    Flow(NAME, API, (443, 6443), "applications, and what they deploy"),
+    Flow(NAME, API, API_PORTS, "applications, and what they deploy"),
     Flow(NAME, "argo-events", (12000,), "a deployment's end is an event"),
 )
 SCRAPES: tuple[Scrape, ...] = tuple(

@@ -14,6 +14,7 @@ from pulumi_kubernetes.apps.v1 import StatefulSet
 from pulumi_kubernetes.core.v1 import Service, ServiceAccount
 
 import config
+from cluster.peers import API_PORTS
 from config import Images
 from mlops import credentials
 from mlops.argo import accounts, bus
@@ -40,7 +41,7 @@ BUS = "default"
 UID = 9731
 
 FLOWS: tuple[Flow, ...] = (
-    Flow(NAME, API, (443, 6443), "the controller makes pods; sensors start workflows"),
+    Flow(NAME, API, API_PORTS, "the controller makes pods; sensors start workflows"),
     Flow("monitoring", NAME, (METRICS_PORT,), "metrics"),
 )
 SCRAPES: tuple[Scrape, ...] = (Scrape(NAME, NAME, {"leasehold/metrics": "argo-events"}, "metrics", of="pods"),)

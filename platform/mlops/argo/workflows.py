@@ -14,7 +14,7 @@ import pulumi
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 import config
-from cluster.peers import METADATA
+from cluster.peers import API_PORTS, METADATA
 from config import Images
 from mlops import credentials
 from mlops.argo import accounts
@@ -45,11 +45,11 @@ KEPT_DAYS = 90
 FLOWS: tuple[Flow, ...] = (
     Flow("ingress", NAME, (PORT,), "user interface and API of pipelines; callers have an account of the cluster"),
     Flow("monitoring", NAME, (METRICS_PORT,), "metrics"),
-    Flow(NAME, API, (443, 6443), "workflows and their pods are objects of the cluster"),
+    Flow(NAME, API, API_PORTS, "workflows and their pods are objects of the cluster"),
     Flow(NAME, "postgres", (5432,), "archive of ended workflows"),
     Flow(NAME, "object-store", (9000,), "the user interface shows artifacts and logs"),
     Flow(SPACE, "object-store", (9000,), "artifacts and logs"),
-    Flow(SPACE, API, (443, 6443), "the executor says how a step ended"),
+    Flow(SPACE, API, API_PORTS, "the executor says how a step ended"),
 )
 SCRAPES: tuple[Scrape, ...] = (
     Scrape(NAME, NAME, {"app.kubernetes.io/name": "argo-workflows-workflow-controller"}, "metrics"),

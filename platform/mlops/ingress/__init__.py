@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 
+from cluster.peers import API_PORTS
 from config import Acme, Images, Platform
 from mlops import acme, credentials, gateway_api
 from mlops.base import Base
@@ -24,7 +25,7 @@ PROGRAMMED = {"pulumi.com/waitFor": "condition=Programmed"}
 
 FLOWS: tuple[Flow, ...] = (
     Flow(WORLD, SPACE, (traefik.SECURE_PORT,), "HTTPS from outside, by port 443 of the nodes"),
-    Flow(SPACE, API, (443, 6443), "routes and certificates are objects of the cluster"),
+    Flow(SPACE, API, API_PORTS, "routes and certificates are objects of the cluster"),
     Flow("monitoring", SPACE, (traefik.METRICS_PORT,), "metrics"),
 )
 SCRAPES: tuple[Scrape, ...] = (Scrape("traefik", SPACE, {"app.kubernetes.io/name": "traefik"}, "metrics", of="pods"),)

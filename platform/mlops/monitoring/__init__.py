@@ -32,7 +32,7 @@ MODEL = {"leasehold/scrape": "model"}
 """Label of the Services of models, in any namespace: their port `http` serves /metrics."""
 
 FLOWS: tuple[Flow, ...] = (
-    Flow(SPACE, API, (443, 6443), "finding targets; the operator; states of the cluster's objects"),
+    Flow(SPACE, API, peers.API_PORTS, "finding targets; the operator; states of the cluster's objects"),
     Flow(SPACE, NODES, (9100, 10250), "metrics of nodes and kubelets"),
     Flow(SPACE, PODS, (8080, gpu.METRICS), "metrics of models and GPUs"),
     Flow(SPACE, "argo-events", (12000,), "alerts start the log analysis"),
@@ -102,12 +102,7 @@ def targets(wanted: Mapping[str, ExternalTarget]) -> dict[str, Any]:
     return {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
         "policyTypes": ["Egress"],
-        "egress": [
-            {
-                "to": [peers.address()],
-                "ports": [{"port": port, "protocol": "TCP"} for port in ports],
-            }
-        ],
+        "egress": [{"to": [peers.address()], "ports": peers.ports(ports)}],
     }
 
 

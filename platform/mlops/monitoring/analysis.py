@@ -159,12 +159,7 @@ def outside(ports: Sequence[int]) -> dict[str, Any]:
     return {
         "podSelector": {"matchLabels": OUTSIDE},
         "policyTypes": ["Egress"],
-        "egress": [
-            {
-                "to": [peers.address()],
-                "ports": [{"port": number, "protocol": "TCP"} for number in sorted(set(ports))],
-            }
-        ],
+        "egress": [{"to": [peers.address()], "ports": peers.ports(sorted(set(ports)))}],
     }
 
 

@@ -12,6 +12,7 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.helm.v3 import Release
 
 import versions
+from cluster.peers import API_PORTS
 from config import Images, Platform
 from mlops import backups
 from mlops.backups import Place
@@ -31,9 +32,9 @@ MINUTES = "15m"
 """Bound of the cluster: images are pulled, and a recovery reads a whole backup."""
 FLOWS = (
     Flow(API, SYSTEM, (9443,), "webhooks of the operator"),
-    Flow(SYSTEM, API, (443, 6443), "the operator and its plugin watch their objects"),
+    Flow(SYSTEM, API, API_PORTS, "the operator and its plugin watch their objects"),
     Flow(SYSTEM, NAME, (8000,), "the operator asks instances for their state"),
-    Flow(NAME, API, (443, 6443), "instances read what they are to be, and elect"),
+    Flow(NAME, API, API_PORTS, "instances read what they are to be, and elect"),
     Flow(NAME, "object-store", (9000,), "archive: base backups and the write-ahead log"),
     Flow("monitoring", NAME, (9187,), "metrics"),
 )

@@ -21,6 +21,7 @@ from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 import config
 import versions
+from cluster.peers import API_PORTS
 from mlops import credentials, gateway_api, quantities, services, texts
 from mlops.base import Base
 from mlops.certificates import Certificates
@@ -41,7 +42,7 @@ FLOWS: tuple[Flow, ...] = (
     Flow("workflows", NAME, (PORT,), "builds push"),
     Flow("monitoring", NAME, (METRICS_PORT,), "metrics"),
     Flow(NAME, "object-store", (9000,), "images are objects"),
-    Flow(NAME, API, (443, 6443), "the Job that restarts its pods"),
+    Flow(NAME, API, API_PORTS, "the Job that restarts its pods"),
 )
 SCRAPES: tuple[Scrape, ...] = (Scrape(NAME, NAME, {"app.kubernetes.io/name": NAME}, "metrics", of="pods"),)
 
