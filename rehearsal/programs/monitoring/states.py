@@ -161,26 +161,17 @@ def _workload(kind: str, item: Object, **counts: tuple[str, str]) -> Iterator[Sa
         yield Sample(f"kube_{kind}_{name}", labels, item.get(where, {}).get(key, 0))
 
 
+_REPLICAS = {"status_replicas": ("status", "replicas"), "status_replicas_ready": ("status", "readyReplicas")}
+
+
 def deployments(item: Object) -> Iterator[Sample]:
     """Replicas that are wanted, that are there, and that are ready."""
-    return _workload(
-        "deployment",
-        item,
-        spec_replicas=("spec", "replicas"),
-        status_replicas=("status", "replicas"),
-        status_replicas_ready=("status", "readyReplicas"),
-    )
+    return _workload("deployment", item, spec_replicas=("spec", "replicas"), **_REPLICAS)
 
 
 def statefulsets(item: Object) -> Iterator[Sample]:
     """Replicas that are wanted, that are there, and that are ready."""
-    return _workload(
-        "statefulset",
-        item,
-        replicas=("spec", "replicas"),
-        status_replicas=("status", "replicas"),
-        status_replicas_ready=("status", "readyReplicas"),
-    )
+    return _workload("statefulset", item, replicas=("spec", "replicas"), **_REPLICAS)
 
 
 def daemonsets(item: Object) -> Iterator[Sample]:
