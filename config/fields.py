@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 PROJECT = "leasehold"
-LAST_YEAR = 9000
+END_YEAR = 9000
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 OPENSSH_KEY = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,3}( [^\n]*)?")
 REGISTRY = re.compile(r"\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
@@ -43,8 +43,8 @@ def _utc(value: object) -> datetime:
     except ValueError:
         raise ValueError('a time in UTC, as "YYYY-MM-DD HH:MM"') from None
     # What is added to it must not leave the calendar, which ends with 9999.
-    if found.year >= LAST_YEAR:
-        raise ValueError(f"a time before the year {LAST_YEAR}")
+    if found.year >= END_YEAR:
+        raise ValueError(f"a time before the year {END_YEAR}")
     return found
 
 
