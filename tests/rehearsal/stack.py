@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -106,6 +107,12 @@ class Ssh:
         )
         assert not check or result.returncode == 0, f"{host}: {command}: {result.stderr}"
         return (result.stdout if check else result.stdout + result.stderr).strip()
+
+
+def kill(running: "subprocess.Popen[str]") -> str:
+    """End a command that `Stack.start` began, and all that it started, without a word; what it had printed."""
+    os.killpg(running.pid, signal.SIGKILL)
+    return running.communicate(timeout=60)[0]
 
 
 def ssh_of(stack: Stack) -> Ssh:

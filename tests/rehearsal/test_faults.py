@@ -1,10 +1,8 @@
 """Interruptions while a cluster is made, and input that must be refused on the machine, on one server."""
 
 import hashlib
-import os
 import random
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from rehearsal.cloud.parts import ARTIFACTS
 from rehearsal.paths import Root
 from tests.environments import changed
 from tests.rehearsal.cluster import Kubectl, Machines, until
-from tests.rehearsal.stack import Stack, fresh, small, ssh_of
+from tests.rehearsal.stack import Stack, fresh, kill, small, ssh_of
 
 SEED = 20261121
 RANDOM = random.Random(SEED)  # noqa: S311  a reproducible choice, no secret
@@ -102,8 +100,7 @@ def test_runs_killed_while_k3s_installs_converge_in_the_next_one(stack: Stack, m
     for sign in SIGNS.values():
         running = start_until(stack, machines, sign)
         time.sleep(RANDOM.random())
-        os.killpg(running.pid, signal.SIGKILL)
-        running.communicate(timeout=60)
+        kill(running)
     stack.run("up")
     assert_whole(stack, machines)
 

@@ -1,8 +1,6 @@
 """SIGKILL in the middle: the next `up` converges by itself, and nothing is there twice or left over."""
 
-import os
 import random
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from rehearsal.paths import Root
 from tests.environments import changed
 from tests.rehearsal.cluster import Machines
 from tests.rehearsal.faulty import marks
-from tests.rehearsal.stack import Stack, fresh, small
+from tests.rehearsal.stack import Stack, fresh, kill, small
 
 STEPS = 24
 """Lines that a whole `up` of the small environment prints, one for each resource."""
@@ -45,8 +43,8 @@ def kill_after(stack: Stack, lines: int, *words: str) -> int:
     for line in running.stdout:
         seen += line.lstrip().startswith(("+ create", "- delete"))
         if seen >= lines:
-            os.killpg(running.pid, signal.SIGKILL)
-            break
+            kill(running)
+            return seen
     running.communicate(timeout=60)
     return seen
 
@@ -91,8 +89,7 @@ def killed_until_done(stack: Stack, moments: random.Random, command: str) -> int
         try:
             out, err = running.communicate(timeout=moments.uniform(0, LATEST))
         except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-            running.communicate(timeout=60)
+            kill(running)
             kills += 1
             continue
         assert running.returncode == 0, f"{command} after {kills} kills\n{out[-3000:]}\n{err[-3000:]}"

@@ -1,9 +1,7 @@
 """SIGKILL all the way through the shipped environment: in the middle of the first create of every resource type."""
 
 import json
-import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from rehearsal.paths import Root
 from tests.environments import dev
 from tests.rehearsal.faulty import marks
 from tests.rehearsal.services import Platform
-from tests.rehearsal.stack import Stack, fresh
+from tests.rehearsal.stack import Stack, fresh, kill
 
 pytestmark = pytest.mark.long  # half an hour
 LOOK = 0.1
@@ -54,8 +52,7 @@ def killed_at(stack: Stack, known: set[str], pause: float) -> set[str]:
     while running.poll() is None:
         if begun := beginning(stack.state) - known:
             time.sleep(pause)
-            os.killpg(running.pid, signal.SIGKILL)
-            running.communicate(timeout=60)
+            kill(running)
             return begun
         time.sleep(LOOK)
     out, err = running.communicate()
