@@ -95,10 +95,10 @@ def test_strangers_on_the_shared_network_and_outside_reach_the_web_ports_alone(
         stack.run("up")
         machines = Machines(cloud, root, "two")
         listen(machines)
-        outputs, compute = stack.outputs(), cloud.admin().network
+        outputs, network = stack.outputs(), cloud.admin().network
         on_shared = [
             ip["ip_address"]
-            for port in compute.ports(device_id=machines.ids()["node1"])
+            for port in network.ports(device_id=machines.ids()["node1"])
             for ip in port.fixed_ips
             if not ip["ip_address"].startswith("192.168.")
         ]
