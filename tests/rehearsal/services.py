@@ -11,11 +11,12 @@ import mlflow
 import requests
 from mlflow import MlflowClient
 
+from mlops.objectstore.scripts.s3 import Bucket, Store
 from rehearsal.cloud import Cloud
 from rehearsal.outside.names import leading
 from rehearsal.outside.services import Services
 from tests.environments import dev
-from tests.rehearsal.cluster import Kubectl, Machines
+from tests.rehearsal.cluster import Kubectl, Machines, until
 from tests.rehearsal.stack import Stack
 
 SECONDS = 30
@@ -68,6 +69,23 @@ class Platform(Services):
         answer.raise_for_status()
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
+
+    def alerts(self, name: str, /, **labels: str) -> list[dict[str, Any]]:
+        """The alerts of a name and with these labels that wait for their time (`alertstate="pending"`) or fire."""
+        wanted = ",".join(f'{key}="{value}"' for key, value in {"alertname": name, **labels}.items())
+        return self.query(f"ALERTS{{{wanted}}}")
+
+    def alerted(self, name: str, /, seconds: float = 120, **labels: str) -> None:
+        """Wait until such an alert fires."""
+        until(f"the alert {name}", lambda: self.alerts(name, alertstate="firing", **labels), seconds, 3)
+
+    @contextmanager
+    def bucket(self, purpose: str, access_key: str, secret_key: str) -> Iterator[Bucket]:
+        """A bucket of the object store, as a client outside has it."""
+        known = self.outputs["s3"]
+        with mock.patch.dict(os.environ, {"SSL_CERT_FILE": str(self.authority)}):
+            store = Store(self.url("s3"), known["region"], access_key, secret_key)
+            yield Bucket(store, known["buckets"][purpose])
 
     def get(self, service: str, path: str = "/", *, login: bool = False, **options: Any) -> requests.Response:
         """One request."""

@@ -9,7 +9,6 @@ import requests
 
 import versions
 from mlops.argo import accounts, cd, events
-from mlops.objectstore.scripts.s3 import Bucket, Store
 from tests.rehearsal.cluster import until
 from tests.rehearsal.services import SECONDS, Platform
 
@@ -134,9 +133,7 @@ def test_whoever_works_with_pipelines_sees_those_and_no_other_namespace(platform
     assert platform.get("workflows", "/api/v1/workflows/argocd", headers=header).status_code == 403
 
 
-def test_a_workflow_runs_to_its_end_and_its_file_is_in_the_object_store(
-    platform: Platform, pipeline: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_workflow_runs_to_its_end_and_its_file_is_in_the_object_store(platform: Platform, pipeline: str) -> None:
     """Parameters go from step to step, and files to the bucket."""
 
     def status() -> dict[str, Any]:
@@ -145,12 +142,10 @@ def test_a_workflow_runs_to_its_end_and_its_file_is_in_the_object_store(
 
     until("the workflow's end", lambda: status().get("phase") in ("Succeeded", "Failed", "Error"), 180)
     assert status()["phase"] == "Succeeded", status()
-    monkeypatch.setenv("SSL_CERT_FILE", str(platform.authority))
-    keys = [platform.secret(f"{SPACE}/artifacts", key) for key in ("access-key", "secret-key")]
-    store = Store(platform.url("s3"), platform.outputs["s3"]["region"], *keys)
-    bucket = Bucket(store, platform.outputs["s3"]["buckets"]["workflows"])
-    assert bucket.get("rehearsed/kept") == b"41+1"
-    bucket.delete("rehearsed/kept")
+    keys = (platform.secret(f"{SPACE}/artifacts", key) for key in ("access-key", "secret-key"))
+    with platform.bucket("workflows", *keys) as bucket:
+        assert bucket.get("rehearsed/kept") == b"41+1"
+        bucket.delete("rehearsed/kept")
 
 
 def test_an_executor_may_do_exactly_what_it_must(platform: Platform) -> None:

@@ -51,7 +51,7 @@ def lose(platform: Platform, loss: Loss) -> None:
 
 def noticed(platform: Platform, job: str) -> bool:
     """Whether an alert about a job waits for its time, or fires."""
-    return bool(platform.query(f'ALERTS{{alertname="TargetDown",job="{job}"}}'))
+    return bool(platform.alerts("TargetDown", job=job))
 
 
 @pytest.fixture

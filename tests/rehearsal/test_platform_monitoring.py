@@ -212,7 +212,7 @@ def test_nothing_fires_on_a_healthy_platform(watched: Watched, minutes: int) -> 
 
     started = time.time()
     until("nothing to fire", lambda: quiet() and time.time() - started > 60 * minutes - 60, 180 + 60 * minutes, 10)
-    assert watched.platform.query('ALERTS{alertname="Watchdog",alertstate="firing"}')
+    assert watched.platform.alerts("Watchdog", alertstate="firing")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import requests
 from mlops.objectstore import contract
 from mlops.objectstore.minio import metrics_token
 from mlops.objectstore.scripts import mirror, provision
-from mlops.objectstore.scripts.s3 import PART, Bucket, S3Error, Store
+from mlops.objectstore.scripts.s3 import PART, Bucket, S3Error
 from tests.rehearsal.services import Platform
 from tests.rehearsal.stores import Server, minio
 
@@ -129,14 +129,12 @@ def test_buckets_come_back_from_their_copy_as_they_were(servers: list[Server], t
 
 
 @pytest.fixture
-def outside(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def outside(platform: Platform) -> Iterator[Bucket]:
     """The bucket for pipelines' artifacts, as a client outside has it."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(platform.authority))
     plan = json.loads(platform.secret("object-store/object-store-plan", "plan.json"))
     secret = plan["users"]["workflows"]["secret_key"]
-    return Bucket(
-        Store(platform.url("s3"), REGION, "workflows", secret), platform.outputs["s3"]["buckets"]["workflows"]
-    )
+    with platform.bucket("workflows", "workflows", secret) as bucket:
+        yield bucket
 
 
 def test_no_acknowledged_object_is_lost_when_the_store_is_killed(platform: Platform, outside: Bucket) -> None:

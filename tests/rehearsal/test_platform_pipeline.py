@@ -215,12 +215,6 @@ def test_a_build_that_fails_says_why_and_changes_no_release(
     assert pipeline.repository.said("pipeline.json") == before
 
 
-def alerted(platform: Platform, name: str, /, **labels: str) -> None:
-    """Wait until an alert fires."""
-    selected = ",".join(f'{key}="{value}"' for key, value in {"alertname": name, **labels}.items())
-    until(f"the alert {name}", lambda: platform.query(f'ALERTS{{alertstate="firing",{selected}}}'), 120, 3)
-
-
 @pytest.mark.long
 def test_a_model_whose_bytes_were_changed_in_the_store_is_not_built(pipeline: Pipeline, first: Status) -> None:
     """Hostile input: another network in place of the one that was tested, by somebody who may write artifacts."""
@@ -244,7 +238,7 @@ def test_a_model_whose_bytes_were_changed_in_the_store_is_not_built(pipeline: Pi
     assert training["sha256"] in log, log[-3000:]
     assert "Traceback" not in log
     assert pipeline.repository.said("pipeline.json") == before
-    alerted(platform, "WorkflowFailed", namespace=SPACE)
+    platform.alerted("WorkflowFailed", namespace=SPACE)
 
 
 @pytest.mark.long
@@ -255,7 +249,7 @@ def test_an_approval_that_was_given_for_another_run_changes_nothing(pipeline: Pi
     ended = pipeline.run("promote-model", **words)
     assert ended["phase"] == "Failed", said(ended)
     assert pipeline.repository.said("pipeline.json") == before
-    alerted(pipeline.delivery.platform, "PromotionFailed", name="promote-model")
+    pipeline.delivery.platform.alerted("PromotionFailed", name="promote-model")
 
 
 def test_what_runs_belongs_to_git_and_a_preview_shows_no_change(pipeline: Pipeline, first: Status) -> None:
