@@ -21,6 +21,8 @@ ENVIRONMENTS = tuple(dev()["apps"]["environments"])
 STAGING, CANARY, PRODUCTION = ENVIRONMENTS
 PASSED = gate.Decision(tuple(gate.Verdict(test, gate.Outcome.PASSED, "") for test in gate.Test))
 SECONDS = 120
+ROLLED_OUT = ("replicas", "updatedReplicas", "availableReplicas")
+"""Counts of a Deployment's status that are those of its spec when all of its pods are of its newest template."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,26 @@ class Delivery:
     def url(self, environment: str) -> str:
         return str(self.platform.outputs["environments"][environment]["url"])
 
-    def version(self, environment: str) -> str:
-        """What it serves, by its host name and with its password; empty where it serves nothing."""
+    def answers(self, environment: str) -> str:
+        """The version that answers at its host name, which for production is the canary's now and then."""
         return self.platform.version(environment)
 
-    def wait(self, environment: str, version: str, seconds: float = SECONDS) -> float:
-        """Seconds until it serves a version."""
-        began = time.monotonic()
-        until(f"{environment} to serve {version}", lambda: self.version(environment) == version, seconds)
-        return time.monotonic() - began
+    def version(self, environment: str) -> str:
+        """The version of its own pods; empty where it has none, or while they are being replaced."""
+        for found in self.kubectl.get("deployments", "-n", environment)["items"]:
+            status, wanted = found["status"], found["spec"]["replicas"]
+            current = status.get("observedGeneration") == found["metadata"]["generation"]
+            if current and all(status.get(key) == wanted for key in ROLLED_OUT):
+                return str(found["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/version"])
+        return ""
+
+    def wait(self, environment: str, version: str) -> None:
+        """Until all of its pods serve a version, and it answers at the environment's host name."""
+        until(
+            f"{environment} to serve {version}",
+            lambda: self.version(environment) == self.answers(environment) == version,
+            SECONDS,
+        )
 
     def step(self, step: str, *words: str, **files: Any) -> str:
         """Run a step in a pod, where workflows run, as a workflow would; what it said."""

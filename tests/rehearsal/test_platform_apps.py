@@ -80,12 +80,12 @@ def test_a_release_goes_through_the_environments_and_each_says_what_it_serves(de
     """First where it is tested, then to the canary by itself, and to production when a person says so."""
     release = delivery.tested(ONE, "first")
     delivery.wait(CANARY, "1")
-    assert delivery.version(PRODUCTION) == ""
+    assert delivery.answers(PRODUCTION) == ""
     delivery.approve(release)
     delivery.wait(PRODUCTION, "1")
     image = f"{delivery.platform.outputs['registry']}/models/{ONE.name.lower()}@{release.digest}"
     for name in ENVIRONMENTS:
-        assert delivery.version(name) == "1"
+        assert delivery.answers(name) == "1"
         found = delivery.kubectl.get("deployment", APPLICATION, "-n", name)
         assert found["spec"]["template"]["spec"]["containers"][0]["image"] == image
 
@@ -137,7 +137,9 @@ def test_promotion_and_revert_lose_no_request_and_a_revert_takes_effect_within_h
             env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT / "apps"), "https_proxy": proxy}
             done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
-            seconds = delivery.wait(PRODUCTION, "1", TAKES_EFFECT)
+            began = time.monotonic()
+            until("the revert", lambda: delivery.answers(PRODUCTION) == "1", TAKES_EFFECT)
+            seconds = time.monotonic() - began
             rolled = ("rollout", "status", f"deployment/{APPLICATION}", "-n", PRODUCTION, "--timeout=90s")
             kubectl.run(*rolled, timeout=100)
         time.sleep(8)  # the pods of the withdrawn version answer while they leave
