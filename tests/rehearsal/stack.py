@@ -49,10 +49,12 @@ class Stack:
     root: Root
     name: str
     file: Path
+    program: tuple[str, ...] = ("rehearsal",)
+    """The module that is run, and its first words."""
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start a command in a session of its own."""
-        command = [sys.executable, "-m", "rehearsal", *words]
+        command = [sys.executable, "-m", *self.program, *words]
         options = ["--root", str(self.root.path), "--stack", self.name, "--config-file", str(self.file)]
         return subprocess.Popen(
             [*command, *options],
