@@ -10,8 +10,8 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -38,8 +38,9 @@ UNANSWERED = re.compile(
 )
 """What Go's and Python's libraries say of a connection. `ContentLength` is the provider's own attempt to send a body
 again that it has sent already."""
-NEVER = re.compile(r"quota|exceeded", re.IGNORECASE)
-"""Neutron answers 409 to a request beyond the quota as well."""
+NEVER = re.compile(r"quota|exceeded(?! while awaiting)", re.IGNORECASE)
+"""Neutron answers 409 to a request beyond the quota as well. Go's library says `Client.Timeout exceeded while awaiting
+headers` of an answer that did not come."""
 INTERFACE = "openstack:networking/routerInterface:RouterInterface"
 
 
@@ -56,6 +57,26 @@ def pause(failures: int) -> float:
     return min(2.0 ** (failures - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311  no secret depends on it
 
 
+async def again(
+    args: pulumi.ErrorHookArgs, passes: Callable[[str], bool], free: Callable[[], str | None], threads: Executor
+) -> bool:
+    """Answer the engine, which has told every error so far, the newest first.
+
+    `passes`: whether an error may be another one a moment later. `free`, called in a thread, clears the way for a
+    create that may have happened; the reason, where it must not be repeated.
+    """
+    failures = len(args.errors)
+    if failures > TIMES or not passes(args.errors[0]):
+        return False
+    await asyncio.sleep(pause(failures))
+    if args.failed_operation != "create":
+        return True
+    reason = await asyncio.get_running_loop().run_in_executor(threads, free)
+    if reason:
+        pulumi.log.warn(f"{args.urn}: not tried again: {reason}")
+    return reason is None
+
+
 class Retries:
     """The retries of one site; `hooks` goes into the options of its resources."""
 
@@ -69,18 +90,8 @@ class Retries:
         self.hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"{site}-retries", self._again)])
 
     async def _again(self, args: pulumi.ErrorHookArgs) -> bool:
-        """Answer the engine, which has told every error so far, the newest first."""
-        failures = len(args.errors)
-        if failures > TIMES or not may_pass(args.errors[0]):
-            return False
-        await asyncio.sleep(pause(failures))
-        if args.failed_operation != "create":
-            return True
-        look = partial(self._free, args.urn, dict(args.new_inputs or {}))
-        reason = await asyncio.get_running_loop().run_in_executor(self._threads, look)
-        if reason:
-            pulumi.log.warn(f"{args.urn}: not tried again: {reason}")
-        return reason is None
+        free = partial(self._free, args.urn, dict(args.new_inputs or {}))
+        return await again(args, may_pass, free, self._threads)
 
     def _free(self, urn: str, inputs: Mapping[str, Any]) -> str | None:
         """Clear the way for a create; the reason, where it must not be repeated."""

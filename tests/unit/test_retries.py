@@ -29,6 +29,7 @@ URN = "urn:pulumi:dev::leasehold::leasehold:infra:Infra$openstack:networking/net
         ('Post "http://x": http: ContentLength=61 with Body length 0', True),
         ("Port p: Unable to establish connection to http://x: ('Connection aborted.', RemoteDisconnected())", True),
         ("Port p: Request to http://x/v2.0/ports timed out", True),
+        ('Get "http://x": net/http: request canceled (Client.Timeout exceeded while awaiting headers)', True),
         ("Instance s: waiting until the server is ready took more than 600 s; look at the object", False),
         ("timeout while waiting for state to become 'ACTIVE'", False),
         ("Instance s: Nova could not build the server: No valid host was found (code 500, status ERROR)", False),
