@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,21 @@ from rehearsal.protocol import Call, ProviderError
 Object = dict[str, Any]
 Query = Mapping[str, str | int]
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
-NOT_FOUND, CONFLICT = 404, 409
+NOT_FOUND, CONFLICT, TOO_MANY, SERVER_ERROR = 404, 409, 429, 500
+TIMES = 10
+"""How often client-go repeats a request."""
+PASSING = frozenset({408, CONFLICT, TOO_MANY, 500, 502, 503, 504})
+"""Answers that may be another one a moment later."""
+GENERIC: Mapping[int, tuple[str, str]] = {
+    CONFLICT: ("Conflict", "the server reported a conflict"),
+    TOO_MANY: ("TooManyRequests", "the server has received too many requests and has asked us to try again later"),
+    503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
+    504: (
+        "Timeout",
+        "the server was unable to return a response in the time allotted, but may still be processing the request",
+    ),
+}
+"""client-go's reason and words of an answer without words: NewGenericServerResponse of apimachinery."""
 CA, DATA = "certificate-authority-data", ("client-certificate-data", "client-key-data")
 """Keys of a kubeconfig's certificates and key."""
 APPLY, JSON_PATCH = "application/apply-patch+yaml", "application/json-patch+json"
@@ -42,6 +57,11 @@ class ApiError(ProviderError):
         """Keep the HTTP status and the server's reason beside its message."""
         super().__init__(f"the API server says: {message}")
         self.status, self.reason = status, reason
+
+    @property
+    def passing(self) -> bool:
+        """Whether it may be another answer a moment later."""
+        return self.status in PASSING
 
 
 class NoKindError(ApiError):
@@ -162,19 +182,33 @@ class Api:
         if self.access.token:
             headers["Authorization"] = f"Bearer {self.access.token}"
         url = f"{self.access.server}{path}" + (f"?{urlencode(query)}" if query else "")
-        data = None if body is None else json.dumps(body)
-        try:
-            answer = self._pool.request(method, url, body=data, headers=headers)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            cause = getattr(error, "reason", None) or error
-            raise UnreachableError(
-                f"the API server {self.access.server} does not answer ({type(cause).__name__}); "
-                "see whether it runs, and whether this address is the cluster's"
-            ) from None
+        answer = self._repeatedly(method, url, None if body is None else json.dumps(body), headers)
         text = answer.data.decode(errors="replace")
         if answer.status >= 400:
-            raise _refusal(answer.status, text)
+            raise _refusal(method, answer.status, text)
         return text
+
+    def _repeatedly(
+        self, method: str, url: str, data: str | None, headers: Mapping[str, str]
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request as client-go does: again where the server says when, or where a GET lost its connection."""
+        for left in reversed(range(TIMES + 1)):
+            try:
+                answer = self._pool.request(method, url, body=data, headers=headers)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                cause = getattr(error, "reason", None) or error
+                if left and method == "GET" and isinstance(error, urllib3.exceptions.ProtocolError):
+                    time.sleep(1)
+                    continue
+                raise UnreachableError(
+                    f"the API server {self.access.server} does not answer ({type(cause).__name__}); "
+                    "see whether it runs, and whether this address is the cluster's"
+                ) from None
+            asked = answer.headers.get("Retry-After", "")
+            if not left or not asked.isdecimal() or not (answer.status == TOO_MANY or answer.status >= SERVER_ERROR):
+                break
+            time.sleep(int(asked))
+        return answer
 
     def kind(self, api_version: str, kind: str) -> Kind:
         """Look a kind up in the server's discovery; NoKindError if it is not there, also after a second look."""
@@ -224,12 +258,18 @@ def _tls(access: Access) -> ssl.SSLContext:
     return context
 
 
-def _refusal(status: int, text: str) -> ApiError:
+def _refusal(method: str, status: int, text: str) -> ApiError:
+    """What the server said; what client-go says where that is nothing, such as of a proxy's answer."""
+    reason, words = GENERIC.get(status, ("", f"the server responded with the status code {status}"))
+    if status == CONFLICT and method == "POST":
+        reason = "AlreadyExists"
+    if status >= SERVER_ERROR and status not in GENERIC:
+        words = "an error on the server has prevented the request from succeeding"
     try:
         said = json.loads(text)
-        return ApiError(status, said.get("reason", ""), said.get("message") or f"HTTP {status}")
+        return ApiError(status, said.get("reason") or reason, said.get("message") or words)
     except (ValueError, AttributeError):
-        return ApiError(status, "", f"HTTP {status}")
+        return ApiError(status, reason, words)
 
 
 @functools.lru_cache(maxsize=32)
@@ -257,4 +297,8 @@ def reach(call: Call) -> Api | None:
         api.kind("v1", "Namespace")
     except UnreachableError:
         return None
+    except ApiError as error:
+        if error.passing:
+            return None
+        raise
     return api

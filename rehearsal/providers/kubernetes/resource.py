@@ -147,6 +147,8 @@ class Resource:
                 made = attempt()
                 break
             except ApiError as error:
+                if error.passing and error.status != CONFLICT:
+                    raise ProviderError(f"{clock.label} may not have been created: {error}") from error
                 if error.reason == "AlreadyExists":
                     raise Untouched(
                         f"{clock.label} exists already and is not recorded in this stack: give it another name, delete "
@@ -245,15 +247,19 @@ class Resource:
                 last.text = ", ".join(missing) if expressions else probe(api, last.item) if probe else None
             except UnreachableError as error:
                 last.text = str(error)
+            except ApiError as error:
+                if not error.passing:
+                    raise
+                last.text = str(error)
             return last.item if not last.text else None
 
         try:
             return _result(clock.until("waiting until it is usable", look), manager)
         except ProviderError as error:
             if isinstance(error, ready.FailedError):
-                text = f"{thing.label}: {error}"
+                text = f"{thing.label} did not become live: {error}"
             else:
-                text = f"{error}; it exists, but {last.text or 'is not as it should be'}"
+                text = f"{error}; it exists, but did not become live: {last.text or 'it is not as it should be'}"
             raise Unfinished(f"{text}{ready.explain(api, last.item)}", _result(last.item, manager)) from error
 
     def _gone(self, call: Call, thing: _Object, uid: str | None) -> None:
@@ -264,6 +270,10 @@ class Resource:
                 live = thing.get()
             except UnreachableError:
                 return None
+            except ApiError as error:
+                if error.passing:
+                    return None
+                raise
             if live is None or (uid and live["metadata"].get("uid") != uid):
                 return True
             last[:] = [live]
@@ -310,6 +320,10 @@ def _namespaced(api: Api, api_version: str, kind: str) -> bool:
         return api.kind(api_version, kind).namespaced
     except NoKindError:
         return True  # upstream assumes the same of kinds whose definition is yet to come
+    except ApiError as error:
+        if error.passing:
+            return False  # upstream has a table of its own; the create asks again
+        raise
 
 
 def _object(call: Call, api: Api, item: Object) -> _Object:
