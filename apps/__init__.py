@@ -72,8 +72,7 @@ class Apps(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AppsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Make it on the platform; done when a commit could go through."""
-        given = pulumi.ResourceOptions(providers={"kubernetes": args.access.provider})
-        super().__init__("leasehold:apps:Apps", name, None, pulumi.ResourceOptions.merge(opts, given))
+        super().__init__("leasehold:apps:Apps", name, None, pulumi.ResourceOptions.merge(opts, args.access.inside))
         under, platform, wanted = pulumi.ResourceOptions(parent=self), args.platform, args.config
         permitted = inventory.flows(wanted, platform.base.config, platform.base.images.mirror)
         spaces = Spaces("apps-spaces", inventory.spaces(wanted), permitted, args.access, under)

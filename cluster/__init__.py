@@ -18,6 +18,7 @@ from cluster.k3s import K3s, K3sArgs
 from cluster.kubespray import Kubespray, KubesprayArgs
 from cluster.machines import Machines, MachinesArgs
 from cluster.registries import Registries
+from cluster.retries import Retries
 from config import (
     Artifacts,
     Charts,
@@ -93,9 +94,12 @@ class Access:
     make_provider: Callable[[], kubernetes.Provider] = field(repr=False)
 
     @cached_property
-    def provider(self) -> kubernetes.Provider:
-        """The provider for objects in the cluster; made when it is first asked for."""
-        return self.make_provider()
+    def inside(self) -> pulumi.ResourceOptions:
+        """Options of a component whose objects are in the cluster; the provider is made when it is first asked for."""
+        provider = self.make_provider()
+        return pulumi.ResourceOptions(
+            providers={"kubernetes": provider}, transformations=[Retries(self.kubeconfig).transform]
+        )
 
 
 class Cluster(pulumi.ComponentResource):
@@ -182,7 +186,7 @@ class Cluster(pulumi.ComponentResource):
 
     def _inside(self) -> pulumi.ResourceOptions:
         """Options of what is made of objects in the cluster."""
-        return pulumi.ResourceOptions(parent=self, providers={"kubernetes": self.access.provider})
+        return pulumi.ResourceOptions.merge(self.access.inside, pulumi.ResourceOptions(parent=self))
 
     def _readers(self) -> Mapping[str, pulumi.Output[str]]:
         if not self._args.config.readers:

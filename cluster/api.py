@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +24,9 @@ from cluster import kubeconfig
 
 Object = dict[str, Any]
 CONNECT_SECONDS, ANSWER_SECONDS, PROGRAM_SECONDS = 10.0, 30.0, 60.0
-NOT_FOUND = 404
+NOT_FOUND, CONFLICT = 404, 409
+PASSING = frozenset({None, 408, 429, 500, 502, 503, 504})
+"""Answers, and no answer, after which the same request may have another one a moment later."""
 BRIEF = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -33,6 +37,11 @@ class ApiError(Exception):
         """Keep the HTTP status; None where there was no answer."""
         super().__init__(text)
         self.status = status
+
+    @property
+    def passing(self) -> bool:
+        """Whether it may go well a moment later."""
+        return self.status in PASSING
 
 
 class Api:
@@ -69,15 +78,8 @@ class Api:
         brief: bool = False,
     ) -> Object:
         """Send one request; returns the answer. `brief`: metadata of a list only. Raises ApiError."""
-        url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
-        data = None if body is None else json.dumps(body)
         accepted = BRIEF if brief else "application/json"
-        headers = {"Accept": accepted, "Content-Type": "application/json", **self._headers}
-        try:
-            answer = self._pool.request(method, url, body=data, headers=headers)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            cause = getattr(error, "reason", None) or error
-            raise ApiError(f"the API server {self.server} does not answer ({type(cause).__name__})") from None
+        answer = self._send(method, path + (f"?{urlencode(query)}" if query else ""), body, accepted)
         try:
             found: Object = json.loads(answer.data)
         except ValueError:
@@ -86,6 +88,21 @@ class Api:
             said = found.get("message") or f"HTTP {answer.status}"
             raise ApiError(f"the API server {self.server} says: {said}", answer.status)
         return found
+
+    def time(self) -> datetime:
+        """By the server's clock, in whole seconds. Raises ApiError."""
+        return parsedate_to_datetime(self._send("HEAD", "/version").headers["Date"])
+
+    def _send(
+        self, method: str, path: str, body: Object | None = None, accepted: str = "application/json"
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": accepted, "Content-Type": "application/json", **self._headers}
+        data = None if body is None else json.dumps(body)
+        try:
+            return self._pool.request(method, f"{self.server}{path}", body=data, headers=headers)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            cause = getattr(error, "reason", None) or error
+            raise ApiError(f"the API server {self.server} does not answer ({type(cause).__name__})") from None
 
 
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:

@@ -9,27 +9,28 @@ code.
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from cluster import lacking
-from cluster.api import NOT_FOUND, Api, ApiError
+from cluster.api import CONFLICT, NOT_FOUND, Api, ApiError
 
 QUIET_SECONDS = 60
 """Age at which a pending operation counts as cut off. The stack's lock admits no second `up`; a provider's process may
 outlive a killed one for a moment. Should one still work after that, it finds its record gone and ends with an error;
 what it applied is what the next operation applies again."""
 WAIT_SECONDS = 10 * 60
-"""Bound for all of them to be free, and for an API that does not answer."""
+"""Bound for all of them to be free, and for an API that does not answer or says that it cannot now."""
 PAUSE = 2.0
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
 FAILED, DEPLOYED = "failed", "deployed"
-CONFLICT = 409
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,15 @@ def _heal(props: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]
     only noted: its upgrade makes that anew.
     """
     api, healed, deadline = Api(props["kubeconfig"]), dict(before), time.monotonic() + WAIT_SECONDS
-    while waiting := _patiently(api, props["spaces"], deadline):
+
+    def releases() -> list[Revision]:
+        return _newest(api, props["spaces"])
+
+    while waiting := [revision for revision in _patiently(releases, deadline) if revision.held]:
         for revision in waiting:
             age = (datetime.now(UTC) - revision.made).total_seconds()
-            if revision.status == FAILED or (age > QUIET_SECONDS and _remove(api, revision)):
+            remove = partial(_remove, api, revision)
+            if revision.status == FAILED or (age > QUIET_SECONDS and _patiently(remove, deadline)):
                 healed[revision.key] = _note(revision)
         pending = [revision for revision in waiting if revision.status != FAILED]
         if not pending:
@@ -153,17 +159,18 @@ def _heal(props: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]
                 f"Release {pending[0].key} is {pending[0].status}: somebody changes it; wait, then run up again"
             )
         time.sleep(PAUSE)
-    for revision, words in _lacking(api, _newest(api, props["spaces"])):
+    for revision, words in _patiently(lambda: list(_lacking(api, releases())), deadline):
         healed[revision.key] = f"after revision {revision.number}, which lacked {words}"
     return healed
 
 
-def _patiently(api: Api, spaces: Sequence[str], deadline: float) -> list[Revision]:
+def _patiently(ask: Callable[[], T], deadline: float) -> T:
+    """Ask until there is an answer. Raises ApiError: a refusal, or what it was told last."""
     while True:
         try:
-            return [revision for revision in _newest(api, spaces) if revision.held]
+            return ask()
         except ApiError as error:
-            if error.status is not None or time.monotonic() > deadline:
+            if not error.passing or time.monotonic() > deadline:
                 raise
         time.sleep(PAUSE)
 

@@ -79,8 +79,7 @@ class Platform(pulumi.ComponentResource):
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Install it on the cluster; done when every part is ready."""
         wanted, access = args.config, args.access
-        given = pulumi.ResourceOptions(providers={"kubernetes": access.provider})
-        super().__init__("leasehold:platform:Platform", name, None, pulumi.ResourceOptions.merge(opts, given))
+        super().__init__("leasehold:platform:Platform", name, None, pulumi.ResourceOptions.merge(opts, access.inside))
         self._under = pulumi.ResourceOptions(parent=self)
         self.services = []
         self.certificate = access.authority.certificate

@@ -1,6 +1,7 @@
-"""A Kubernetes API server alone, on the loopback address: no node, no controller, everything else as in a cluster.
+"""A Kubernetes API server alone, on the loopback address: no node, everything else as in a cluster.
 
-Pods stay as they were made: a test that needs one to run writes its status, as a kubelet would.
+Pods stay as they were made: a test that needs one to run writes its status, as a kubelet would. Controllers run where a
+test wants accounts to get their tokens, and namespaces to end.
 """
 
 import base64
@@ -34,10 +35,10 @@ def _ports(count: int) -> list[int]:
 
 
 @contextmanager
-def running() -> Iterator[Kubectl]:
+def running(*, controllers: bool = False) -> Iterator[Kubectl]:
     """An empty one, for as long as it is used; the kubeconfig is an administrator's."""
-    server = next(binary for binary in build.kubernetes() if binary.name == "kube-apiserver")
-    api, client, peer = _ports(3)
+    programs = {binary.name: binary for binary in build.kubernetes()}
+    api, client, peer, health = _ports(4)
     with tempfile.TemporaryDirectory(prefix="leasehold-api-") as name:
         folder, token = Path(name), secrets.token_hex(16)
         (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
@@ -69,14 +70,28 @@ def running() -> Iterator[Kubectl]:
         }
         commands: list[list[str | Path]] = [
             [build.build(build.ETCD[0]), *(f"--{name}={value}" for name, value in etcd.items())],
-            [build.build(server), *(f"--{name}={value}" for name, value in options.items())],
+            [build.build(programs["kube-apiserver"]), *(f"--{name}={value}" for name, value in options.items())],
         ]
+        manager = {
+            "kubeconfig": folder / "kubeconfig",
+            "service-account-private-key-file": key,
+            "root-ca-file": folder / "tls" / "apiserver.crt",
+            "secure-port": health,
+            "bind-address": LOOPBACK,
+            "cert-dir": folder / "tls-controllers",
+            "leader-elect": "false",
+        }
         with (folder / "log").open("wb") as log:
             processes = [subprocess.Popen(words, stdout=log, stderr=log) for words in commands]
         try:
             until("the certificate", (folder / "tls" / "apiserver.crt").exists, SECONDS)
             kubectl = Kubectl(_kubeconfig(folder, api, token))
             until("the API server", lambda: kubectl.run("get", "--raw", "/readyz") == "ok", SECONDS)
+            if controllers:
+                controller_manager = build.build(programs["kube-controller-manager"])
+                with (folder / "log").open("ab") as log:
+                    words = [str(controller_manager), *(f"--{name}={value}" for name, value in manager.items())]
+                    processes.append(subprocess.Popen(words, stdout=log, stderr=log))
             yield kubectl
         finally:
             for process in reversed(processes):

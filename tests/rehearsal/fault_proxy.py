@@ -1,12 +1,15 @@
-"""A proxy in front of the rehearsal's OpenStack services that answers with faults, by rule, and records every call.
+"""A proxy in front of OpenStack services or an API server that answers with faults, by rule, and records every call.
 
 A program reaches it as it reaches any cloud, by `auth_url` in clouds.yaml: the proxy stands in front of Keystone,
-and rewrites the addresses of the service catalogue and of every other answer to its own.
+and rewrites the addresses of the service catalogue and of every other answer to its own. It reaches an API server by
+the `server` of a kubeconfig; the proxy has that one's certificate.
 """
 
+import json
 import os
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -14,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -92,18 +95,47 @@ def kind(method: str, service: str, path: str) -> str:
     return f"{method} {service} {ID.sub('{id}', path.partition('?')[0])}"
 
 
+Says = Callable[[Fault], object]
+
+
+def _openstack(fault: Fault) -> object:
+    return {"error": {"code": fault.status, "message": fault.message}}
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A certificate for 127.0.0.1 and its key: the service's own, which the proxy shows too."""
+
+    certificate: Path
+    key: Path
+
+    def server(self) -> ssl.SSLContext:
+        """Of the proxy as its clients see it."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def client(self) -> ssl.SSLContext:
+        """Of the proxy before the service."""
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+
 class Proxy:
     """Listens on a free port of 127.0.0.1; every service has a path of its own below it."""
 
-    def __init__(self, ports: Mapping[str, int]) -> None:
-        """Stand before services that listen on these ports of 127.0.0.1."""
-        self.ports = dict(ports)
+    def __init__(self, ports: Mapping[str, int], tls: Tls | None = None, says: Says = _openstack) -> None:
+        """Stand before services that listen on these ports of 127.0.0.1; `says`: the body of an answer with a fault."""
+        self.ports, self.says = dict(ports), says
         self.rules: list[Rule] = []
         self.calls: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        scheme, self._upstream = "http", None
+        if tls:
+            scheme, self._upstream = "https", tls.client()
+            self._server.socket = tls.server().wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     @contextmanager
     def serving(self) -> Iterator["Proxy"]:
@@ -116,6 +148,13 @@ class Proxy:
             self._server.shutdown()
             self._server.server_close()
             thread.join()
+
+    def connect(self, service: str) -> HTTPConnection:
+        """A new connection to the service itself."""
+        port = self.ports[service]
+        if self._upstream is None:
+            return HTTPConnection("127.0.0.1", port, timeout=UPSTREAM_SECONDS)
+        return HTTPSConnection("127.0.0.1", port, timeout=UPSTREAM_SECONDS, context=self._upstream)
 
     def begin(self, *rules: Rule) -> None:
         """Forget what was recorded, and follow these rules from now on."""
@@ -169,7 +208,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         def _fail(self, fault: Fault, service: str, path: str, body: bytes) -> None:
             if fault.status:
-                text = f'{{"error": {{"code": {fault.status}, "message": "{fault.message}"}}}}'.encode()
+                text = json.dumps(proxy.says(fault)).encode()
                 self._answer(fault.status, {"Content-Type": "application/json", **fault.headers}, text)
                 return
             if fault.reset:
@@ -186,7 +225,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         def _forward(self, service: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
             headers = {key: value for key, value in self.headers.items() if key.lower() not in HOP}
-            upstream = HTTPConnection("127.0.0.1", proxy.ports[service], timeout=UPSTREAM_SECONDS)
+            upstream = proxy.connect(service)
             try:
                 upstream.request(self.command, f"/{path}", body or None, headers)
                 answer = upstream.getresponse()

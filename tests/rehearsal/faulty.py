@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tests.environments import as_file
 from tests.rehearsal.fault_proxy import Fault, Proxy, Rule
 from tests.rehearsal.stack import small
 
+NAME = "faulty"
 BOUND = 900.0
 """Seconds in which any run ends, whatever happens: well above five boots of a machine."""
 
@@ -34,23 +36,20 @@ class Cell:
 
 
 @dataclass
-class Faulty:
-    """The stack; every run logs in anew through the proxy, in process, so that cells cost no start of a command."""
+class Faulty(ABC):
+    """The stack; its runs are in process, so that cells cost no start of a command."""
 
     root: Root
-    cloud: Cloud
     proxy: Proxy
     file: Path
-    runs: int = 0
 
     def engine(self) -> Engine:
-        """As a new command would make it: another clouds.yaml is another connection."""
-        self.runs += 1
-        copy = self.file.with_name(f"clouds-{self.runs}.yaml")
-        path = self.proxy.clouds_yaml(self.cloud.clouds_yaml, copy)
-        isolate({**self.cloud.environment(), "OS_CLIENT_CONFIG_FILE": str(path)})
-        known = passphrase(self.root)
-        return Engine(self.root, "faulty", self.file, PROJECT, PROVIDERS, INVOKES, known, Silent())
+        """As a new command would make it."""
+        return Engine(self.root, NAME, self.file, PROJECT, PROVIDERS, INVOKES, passphrase(self.root), Silent())
+
+    @abstractmethod
+    def marks(self) -> Counter[str]:
+        """How often each of its objects exists; nothing else may exist."""
 
     def run(self, command: str, cells: Sequence[Cell] = ()) -> tuple[Summary | str, list[Cell]]:
         """Run `up` or `destroy` with faults; how it ended, and the cells whose call was made."""
@@ -83,20 +82,44 @@ class Faulty:
         return sorted(self.proxy.calls)
 
     def forget(self) -> None:
-        """An empty cloud, and no state."""
-        (self.root.stacks / "faulty.json").unlink(missing_ok=True)
+        """No state."""
+        (self.root.stacks / f"{NAME}.json").unlink(missing_ok=True)
+
+
+@dataclass
+class FaultySite(Faulty):
+    """One of a site; every run logs in anew through the proxy."""
+
+    cloud: Cloud
+    runs: int = 0
+
+    def engine(self) -> Engine:
+        """Another clouds.yaml is another connection."""
+        self.runs += 1
+        copy = self.file.with_name(f"clouds-{self.runs}.yaml")
+        path = self.proxy.clouds_yaml(self.cloud.clouds_yaml, copy)
+        isolate({**self.cloud.environment(), "OS_CLIENT_CONFIG_FILE": str(path)})
+        return super().engine()
+
+    def marks(self) -> Counter[str]:
+        """Of the whole cloud."""
+        return marks(self.cloud)
+
+    def forget(self) -> None:
+        """An empty cloud, too."""
+        super().forget()
         self.cloud.reset()
 
 
 @contextmanager
-def faulty(root: Root, cloud: Cloud, folder: Path) -> Iterator[Faulty]:
+def faulty(root: Root, cloud: Cloud, folder: Path) -> Iterator[FaultySite]:
     """Make the stack, empty, and leave nothing of it."""
     state = states.load(root.cloud / "state.json")
     assert state is not None
-    file = folder / "Pulumi.faulty.yaml"
+    file = folder / f"Pulumi.{NAME}.yaml"
     file.write_text(as_file(small()))
     with Proxy({name: state.port(name) for name in SERVICES}).serving() as proxy:
-        stack = Faulty(root, cloud, proxy, file)
+        stack = FaultySite(root, proxy, file, cloud)
         stack.forget()
         try:
             yield stack
@@ -163,3 +186,51 @@ def dealt(cells: Iterable[Cell], hands: int) -> list[list[Cell]]:
     for number, cell in enumerate(cells):
         found[number % hands].append(cell)
     return [hand for hand in found if hand]
+
+
+def up_and_away(stack: Faulty, cells: list[Cell], matrix: Matrix) -> None:
+    """One `up` from nothing with these cells; what failed in company is tried alone."""
+    outcome, met = stack.run("up", cells)
+    matrix.unmet += [cell for cell in cells if cell not in met]
+    assert set(stack.marks().values()) <= {1}, stack.marks()
+    if whole(outcome):
+        matrix.healed.update(cell.fault.name for cell in met)
+    else:
+        if len(met) == 1:
+            matrix.failed[met[0]] = causes(outcome)
+        assert whole(stack.run("up")[0]), "the next run, without a fault, must heal what a fault has left"
+        assert set(stack.marks().values()) == {1}
+    assert whole(stack.run("destroy")[0])
+    assert not stack.marks(), stack.marks()
+    if not whole(outcome) and len(met) > 1:
+        for half in dealt(met, 2):
+            up_and_away(stack, half, matrix)
+
+
+def destroy_from_whole(stack: Faulty, cells: list[Cell], matrix: Matrix) -> None:
+    """One `destroy` of a whole stack with these cells."""
+    assert whole(stack.run("up")[0])
+    outcome, met = stack.run("destroy", cells)
+    matrix.unmet += [cell for cell in cells if cell not in met]
+    if whole(outcome):
+        matrix.healed.update(cell.fault.name for cell in met)
+    else:
+        matrix.failed.update({cell: causes(outcome) for cell in met[:1]} if len(met) == 1 else {})
+        assert whole(stack.run("destroy")[0])
+    assert not stack.marks(), stack.marks()
+    if not whole(outcome) and len(met) > 1:
+        for half in dealt(met, 2):
+            destroy_from_whole(stack, half, matrix)
+
+
+def whole_matrix(stack: Faulty, command: str, faults: Iterable[Fault], hands: int) -> Matrix:
+    """Each fault at each distinct call of a command, in so many runs for a fault."""
+    calls = {"up": stack.calls("up"), "destroy": stack.calls("destroy")}[command]
+    print(f"{len(calls)} distinct calls of {command}:", *calls, sep="\n  ")
+    matrix, try_one = Matrix(), up_and_away if command == "up" else destroy_from_whole
+    for fault in faults:
+        for hand in dealt([Cell(fault, call) for call in calls], hands):
+            try_one(stack, hand, matrix)
+        print(matrix.table(), flush=True)
+    print("not met in company:", *(f"{cell.fault.name} at {cell.call}" for cell in matrix.unmet), sep="\n  ")
+    return matrix

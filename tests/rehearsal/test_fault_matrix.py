@@ -13,7 +13,7 @@ from rehearsal.cloud import Cloud
 from rehearsal.paths import Root
 from rehearsal.providers.openstack import connection
 from tests.rehearsal.fault_proxy import faults
-from tests.rehearsal.faulty import Cell, Faulty, Matrix, causes, dealt, faulty, marks, whole
+from tests.rehearsal.faulty import Cell, FaultySite, Matrix, faulty, up_and_away, whole_matrix
 
 SEED = 20261129
 SHARE = 8
@@ -27,7 +27,7 @@ FAULTS = faults(STALL, DRIP)
 
 
 @pytest.fixture(scope="module")
-def stack(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+def stack(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultySite]:
     patch = pytest.MonkeyPatch()
     patch.setattr(connection, "REQUEST_TIMEOUT", CLIENT_SECONDS)
     with faulty(root, cloud, tmp_path_factory.mktemp("faulty")) as made:
@@ -35,42 +35,7 @@ def stack(root: Root, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) ->
     patch.undo()
 
 
-def up_and_away(stack: Faulty, cells: list[Cell], matrix: Matrix) -> None:
-    """One `up` from nothing with these cells; what failed in company is tried alone."""
-    outcome, met = stack.run("up", cells)
-    matrix.unmet += [cell for cell in cells if cell not in met]
-    assert set(marks(stack.cloud).values()) <= {1}, marks(stack.cloud)
-    if whole(outcome):
-        matrix.healed.update(cell.fault.name for cell in met)
-    else:
-        if len(met) == 1:
-            matrix.failed[met[0]] = causes(outcome)
-        assert whole(stack.run("up")[0]), "the next run, without a fault, must heal what a fault has left"
-        assert set(marks(stack.cloud).values()) == {1}
-    assert whole(stack.run("destroy")[0])
-    assert not marks(stack.cloud), marks(stack.cloud)
-    if not whole(outcome) and len(met) > 1:
-        for half in dealt(met, 2):
-            up_and_away(stack, half, matrix)
-
-
-def destroy_from_whole(stack: Faulty, cells: list[Cell], matrix: Matrix) -> None:
-    """One `destroy` of a whole stack with these cells."""
-    assert whole(stack.run("up")[0])
-    outcome, met = stack.run("destroy", cells)
-    matrix.unmet += [cell for cell in cells if cell not in met]
-    if whole(outcome):
-        matrix.healed.update(cell.fault.name for cell in met)
-    else:
-        matrix.failed.update({cell: causes(outcome) for cell in met[:1]} if len(met) == 1 else {})
-        assert whole(stack.run("destroy")[0])
-    assert not marks(stack.cloud), marks(stack.cloud)
-    if not whole(outcome) and len(met) > 1:
-        for half in dealt(met, 2):
-            destroy_from_whole(stack, half, matrix)
-
-
-def test_a_seeded_share_of_the_matrix_heals_inside_one_up(stack: Faulty) -> None:
+def test_a_seeded_share_of_the_matrix_heals_inside_one_up(stack: FaultySite) -> None:
     """Different faults at different calls, all in one run: a bad hour of a site."""
     calls = [
         "GET neutron /v2.0/networks/{id}",
@@ -97,14 +62,8 @@ def test_a_seeded_share_of_the_matrix_heals_inside_one_up(stack: Faulty) -> None
 
 @pytest.mark.long
 @pytest.mark.parametrize("command", ["up", "destroy"])
-def test_every_fault_at_every_distinct_call(stack: Faulty, command: str) -> None:
+def test_every_fault_at_every_distinct_call(stack: FaultySite, command: str) -> None:
     """At least 99.5 % heal inside one `up`; nothing is there twice, and nothing is left over, however it ended."""
-    calls = {"up": stack.calls("up"), "destroy": stack.calls("destroy")}[command]
-    print(f"{len(calls)} distinct calls of {command}:", *calls, sep="\n  ")
-    matrix, try_one = Matrix(), up_and_away if command == "up" else destroy_from_whole
-    for fault in FAULTS.values():
-        for hand in dealt([Cell(fault, call) for call in calls], HANDS[command]):
-            try_one(stack, hand, matrix)
-        print(matrix.table(), flush=True)
+    matrix = whole_matrix(stack, command, FAULTS.values(), HANDS[command])
     assert all(causes for causes in matrix.failed.values())
     assert command == "destroy" or matrix.share >= HEALED, matrix.table()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cluster import held, lacking
-from cluster.api import ApiError
+from cluster.api import CONFLICT, ApiError
 from cluster.held import HeldReleasesProvider
 
 PROPS = {"kubeconfig": "k", "spaces": ["a", "b"]}
@@ -57,7 +57,7 @@ class Records:
             assert brief, "a record holds the whole manifest"
             return {"items": [secret for key, secret in self.secrets.items() if key.startswith(f"{path}/")] or None}
         if body["preconditions"]["resourceVersion"] != self.secrets[path]["metadata"]["resourceVersion"]:
-            raise ApiError("changed", held.CONFLICT)
+            raise ApiError("changed", CONFLICT)
         return self.secrets.pop(path)
 
     def there(self) -> list[str]:
@@ -203,3 +203,15 @@ def test_an_api_that_says_no_ends_the_healing_at_once(records: Records) -> None:
     records.error = ApiError("forbidden", 403)
     with pytest.raises(ApiError, match="forbidden"):
         healed()
+
+
+def test_an_api_that_cannot_now_is_asked_again(records: Records) -> None:
+    """A load balancer's 503 while a server of the control plane starts anew is no reason to end a run."""
+    records.add("a", "web", 3, "pending-upgrade")
+    records.error = ApiError("the server is currently unable to handle the request", 503)
+
+    def later() -> None:
+        records.error = None
+
+    records.passing = later
+    assert set(healed()["healed"]) == {"a/web"}
