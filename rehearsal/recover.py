@@ -11,8 +11,9 @@ from typing import Any
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
+from cluster.retries import may_pass
 from infra import login, recovery
-from infra.retries import may_pass, pause
+from infra.retries import pause
 from rehearsal.engine import Engine, Summary
 from rehearsal.environment import EnvironmentFile
 from rehearsal.providers.openstack.connection import forget_refusals

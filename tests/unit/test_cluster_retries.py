@@ -7,7 +7,7 @@ import pytest
 
 from cluster import retries
 from cluster.api import NOT_FOUND, ApiError
-from tests.unit import platforms
+from tests.unit import graph, platforms
 
 NOW = datetime(2026, 11, 30, 12, 0, 30, tzinfo=UTC)
 KIND = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
@@ -104,3 +104,5 @@ def test_every_object_in_the_cluster_has_the_hook() -> None:
     asked = [one for one in found if one.type.startswith("kubernetes:")]
     assert len(asked) > 200
     assert {tuple(one.request.hooks.on_error) for one in asked} == {("cluster-retries",)}
+    # By it the hook finds an object: a secret would not be shown to it.
+    assert not [one.name for one in asked if graph.SECRET in str(one.inputs.get("metadata"))]
