@@ -6,6 +6,7 @@ read: what decides is the connection of the resource alone.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -201,13 +202,14 @@ def _remedy(reason: str) -> str:
 
 def _options(host: Host, clock: Clock, role: str) -> Callable[[], dict[str, Any]]:
     """What asyncssh gets; keys are read once, and a bad one is an error before the first dial."""
+    # asyncssh makes a pattern of a key's first line.
     try:
         keys = [asyncssh.import_private_key(host.private_key, host.private_key_password)] if host.private_key else None
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, re.error):
         raise ProviderError(f"{clock.label}: the private key for {role}{host.where} cannot be read") from None
     try:
         pinned = [asyncssh.import_public_key(host.host_key)] if host.host_key else None
-    except asyncssh.KeyImportError:
+    except (asyncssh.KeyImportError, re.error):
         raise ProviderError(f"{clock.label}: the pinned host key of {role}{host.where} cannot be read") from None
     return lambda: {
         "username": host.user,

@@ -87,6 +87,8 @@ HOSTILE = (
     "asFloat('nan')",
     "asInt(true) > 1",
     "0 0 0 0 0 " + "9" * 5000,
+    "0 0-99999999999 0 * * *",
+    "-----BEGIN [Y--] PRIVATE KEY-----\nAAAA\n",
 )
 """What broke a parser once, or breaks many."""
 QUICK = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))

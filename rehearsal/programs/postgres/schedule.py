@@ -10,8 +10,11 @@ def _numbers(field: str, low: int, high: int) -> set[int]:
     for part in field.split(","):
         span, _, step = part.partition("/")
         first, _, last = (f"{low}-{high}" if span == "*" else span).partition("-")
-        end = int(last) if last else (high if step else int(first))
-        found.update(range(int(first), end + 1, int(step or 1)))
+        begin = int(first)
+        end = int(last) if last else (high if step else begin)
+        if not low <= begin <= end <= high:
+            raise ValueError(f"'{part}' is outside of {low} to {high}")
+        found.update(range(begin, end + 1, int(step or 1)))
     return found
 
 
