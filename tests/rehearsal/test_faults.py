@@ -210,6 +210,7 @@ def assert_the_agent_joins(stack: Stack) -> None:
     until("both nodes to be Ready", lambda: Kubectl.of(stack).ready() == {"node1": True, "agent1": True}, 90)
 
 
+@pytest.mark.long  # a server, two restarts of it and two runs
 def test_a_wrong_token_is_named(stack: Stack, machines: Machines) -> None:
     """In one sentence; the cluster that is there does not notice, and the next run with the right one joins."""
     wanting_an_agent(stack)
