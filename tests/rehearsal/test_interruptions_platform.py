@@ -71,5 +71,6 @@ def test_an_up_and_a_destroy_that_are_killed_in_every_type_of_resource_converge(
         assert {secret["metadata"]["labels"]["status"] for secret in releases} == {"deployed"}
         with platform.mlflow() as client:
             assert client.create_experiment("after-the-kills")
-    assert len(killed_in_every_type(stack, "delete", "destroy")) > 1
+    # What is in the cluster goes with it: only machines and what they stand on are asked to go.
+    assert len(killed_in_every_type(stack, "delete", "destroy")) > 9
     assert cloud.inventory() == before
