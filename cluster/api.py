@@ -105,6 +105,18 @@ class Api:
             raise ApiError(f"the API server {self.server} does not answer ({type(cause).__name__})") from None
 
 
+def removed(api: Api, path: str, preconditions: Mapping[str, str]) -> bool:
+    """Ask for the deletion of exactly this object; False where it is gone, or another one by now. Raises ApiError."""
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": dict(preconditions)}
+    try:
+        api.call("DELETE", path, body=options)
+    except ApiError as error:
+        if error.status in (NOT_FOUND, CONFLICT):
+            return False
+        raise
+    return True
+
+
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
     authority = _text(cluster.get("certificate-authority-data"))
     try:

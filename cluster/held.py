@@ -19,7 +19,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from cluster import lacking
-from cluster.api import CONFLICT, NOT_FOUND, Api, ApiError
+from cluster.api import Api, ApiError, removed
 
 QUIET_SECONDS = 60
 """Age at which a pending operation counts as cut off. The stack's lock admits no second `up`; a provider's process may
@@ -148,7 +148,7 @@ def _heal(props: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]
     while waiting := [revision for revision in _patiently(releases, deadline) if revision.held]:
         for revision in waiting:
             age = (datetime.now(UTC) - revision.made).total_seconds()
-            remove = partial(_remove, api, revision)
+            remove = partial(removed, api, revision.path, revision.precondition)
             if revision.status == FAILED or (age > QUIET_SECONDS and _patiently(remove, deadline)):
                 healed[revision.key] = _note(revision)
         pending = [revision for revision in waiting if revision.status != FAILED]
@@ -173,18 +173,6 @@ def _patiently(ask: Callable[[], T], deadline: float) -> T:
             if not error.passing or time.monotonic() > deadline:
                 raise
         time.sleep(PAUSE)
-
-
-def _remove(api: Api, revision: Revision) -> bool:
-    """Remove one record, unless it has changed since it was seen."""
-    body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": dict(revision.precondition)}
-    try:
-        api.call("DELETE", revision.path, body=body)
-    except ApiError as error:
-        if error.status in (NOT_FOUND, CONFLICT):
-            return False
-        raise
-    return True
 
 
 def _note(revision: Revision) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pulumi
 
-from cluster.api import CONFLICT, NOT_FOUND, Api, ApiError
+from cluster.api import NOT_FOUND, Api, ApiError, removed
 from infra import retries
 
 PASSING = re.compile(
@@ -111,15 +111,8 @@ def _ours(metadata: Mapping[str, Any]) -> bool:
 
 def _remove(api: Api, path: str, uid: str, name: str) -> None:
     """Delete exactly this object, and wait until it is gone. Raises ApiError."""
-    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
     deadline = time.monotonic() + GONE_SECONDS
-    while True:
-        try:
-            api.call("DELETE", path, body=options)
-        except ApiError as error:
-            if error.status in (NOT_FOUND, CONFLICT):  # gone, or another one by now
-                return
-            raise
+    while removed(api, path, {"uid": uid}):
         if time.monotonic() > deadline:
             raise ApiError(f"{name} is still there after {GONE_SECONDS:.0f} s")
         time.sleep(POLL_SECONDS)

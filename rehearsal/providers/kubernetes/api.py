@@ -49,6 +49,8 @@ APPLY, JSON_PATCH = "application/apply-patch+yaml", "application/json-patch+json
 class UnreachableError(ProviderError):
     """The API server did not answer."""
 
+    passing = True
+
 
 class ApiError(ProviderError):
     """The API server said no."""
@@ -295,9 +297,7 @@ def reach(call: Call) -> Api | None:
     try:
         api = client(call.provider)
         api.kind("v1", "Namespace")
-    except UnreachableError:
-        return None
-    except ApiError as error:
+    except (UnreachableError, ApiError) as error:
         if error.passing:
             return None
         raise

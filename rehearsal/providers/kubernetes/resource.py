@@ -245,9 +245,7 @@ class Resource:
                 last.item = thing.get() or last.item
                 missing = [entry for entry in expressions if not ready.holds(last.item, entry)]
                 last.text = ", ".join(missing) if expressions else probe(api, last.item) if probe else None
-            except UnreachableError as error:
-                last.text = str(error)
-            except ApiError as error:
+            except (UnreachableError, ApiError) as error:
                 if not error.passing:
                     raise
                 last.text = str(error)
@@ -268,9 +266,7 @@ class Resource:
         def look() -> bool | None:
             try:
                 live = thing.get()
-            except UnreachableError:
-                return None
-            except ApiError as error:
+            except (UnreachableError, ApiError) as error:
                 if error.passing:
                     return None
                 raise
