@@ -9,7 +9,7 @@ import secrets
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,10 +68,6 @@ def running(*, controllers: bool = False) -> Iterator[Kubectl]:
             # Nobody makes the accounts that pods would get.
             "disable-admission-plugins": "ServiceAccount",
         }
-        commands: list[list[str | Path]] = [
-            [build.build(build.ETCD[0]), *(f"--{name}={value}" for name, value in etcd.items())],
-            [build.build(programs["kube-apiserver"]), *(f"--{name}={value}" for name, value in options.items())],
-        ]
         manager = {
             "kubeconfig": folder / "kubeconfig",
             "service-account-private-key-file": key,
@@ -81,17 +77,16 @@ def running(*, controllers: bool = False) -> Iterator[Kubectl]:
             "cert-dir": folder / "tls-controllers",
             "leader-elect": "false",
         }
-        with (folder / "log").open("wb") as log:
-            processes = [subprocess.Popen(words, stdout=log, stderr=log) for words in commands]
+        processes = [
+            _started(build.ETCD[0], etcd, folder / "log"),
+            _started(programs["kube-apiserver"], options, folder / "log"),
+        ]
         try:
             until("the certificate", (folder / "tls" / "apiserver.crt").exists, SECONDS)
             kubectl = Kubectl(_kubeconfig(folder, api, token))
             until("the API server", lambda: kubectl.run("get", "--raw", "/readyz") == "ok", SECONDS)
             if controllers:
-                controller_manager = build.build(programs["kube-controller-manager"])
-                with (folder / "log").open("ab") as log:
-                    words = [str(controller_manager), *(f"--{name}={value}" for name, value in manager.items())]
-                    processes.append(subprocess.Popen(words, stdout=log, stderr=log))
+                processes.append(_started(programs["kube-controller-manager"], manager, folder / "log"))
             yield kubectl
         finally:
             for process in reversed(processes):
@@ -101,6 +96,12 @@ def running(*, controllers: bool = False) -> Iterator[Kubectl]:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+
+def _started(program: build.Binary, options: Mapping[str, object], log: Path) -> "subprocess.Popen[bytes]":
+    words = [str(build.build(program)), *(f"--{name}={value}" for name, value in options.items())]
+    with log.open("ab") as file:
+        return subprocess.Popen(words, stdout=file, stderr=file)
 
 
 def _kubeconfig(folder: Path, port: int, token: str) -> Path:

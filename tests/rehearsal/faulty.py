@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rehearsal import recover
 from rehearsal.cli import PROVIDERS, isolate, passphrase
@@ -85,6 +85,15 @@ class Faulty(ABC):
         """No state."""
         (self.root.stacks / f"{NAME}.json").unlink(missing_ok=True)
 
+    @contextmanager
+    def emptied(self) -> Iterator[Self]:
+        """The stack, of which nothing is there before, and nothing afterwards."""
+        self.forget()
+        try:
+            yield self
+        finally:
+            self.forget()
+
 
 @dataclass
 class FaultySite(Faulty):
@@ -119,12 +128,10 @@ def faulty(root: Root, cloud: Cloud, folder: Path) -> Iterator[FaultySite]:
     file = folder / f"Pulumi.{NAME}.yaml"
     file.write_text(as_file(small()))
     with Proxy({name: state.port(name) for name in SERVICES}).serving() as proxy:
-        stack = FaultySite(root, proxy, file, cloud)
-        stack.forget()
         try:
-            yield stack
+            with FaultySite(root, proxy, file, cloud).emptied() as stack:
+                yield stack
         finally:
-            stack.forget()
             isolate(cloud.environment())
 
 

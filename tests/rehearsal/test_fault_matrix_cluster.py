@@ -87,12 +87,8 @@ def stack(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faul
             readers = {"grace": {"namespaces": ["default"]}}
             wanted = {"kind": "existing", "kubeconfig_file": str(kubeconfig), "readers": readers}
             file.write_text(as_file({"cluster": wanted}))
-            stack = FaultyCluster(root, proxy, file, kubectl)
-            stack.forget()
-            try:
+            with FaultyCluster(root, proxy, file, kubectl).emptied() as stack:
                 yield stack
-            finally:
-                stack.forget()
 
 
 def test_a_bad_minute_of_an_api_server_heals_inside_one_up(stack: FaultyCluster) -> None:
