@@ -20,13 +20,14 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import yaml
 
 HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "accept-encoding"})
 """Headers that belong to one connection; and compression, which would hide the addresses in a body."""
-ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
+ID = re.compile(r"[0-9a-f]{64}|[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|(?<=\.v)\d+")
+"""Digests, UUIDs, and the numbers in the names of helm's records."""
 UPSTREAM_SECONDS = 300.0
 
 
@@ -95,6 +96,12 @@ def kind(method: str, service: str, path: str) -> str:
     return f"{method} {service} {ID.sub('{id}', path.partition('?')[0])}"
 
 
+def whole_kind(method: str, service: str, path: str) -> str:
+    """The same with the names of what a query asks for, which is what tells calls of S3 apart."""
+    words = sorted(word.partition("=")[0] for word in path.partition("?")[2].split("&") if word)
+    return kind(method, service, path) + (f"?{','.join(words)}" if words else "")
+
+
 Says = Callable[[Fault], object]
 
 
@@ -123,6 +130,8 @@ class Tls:
 class Proxy:
     """Listens on a free port of 127.0.0.1; every service has a path of its own below it."""
 
+    kind = staticmethod(kind)
+
     def __init__(self, ports: Mapping[str, int], tls: Tls | None = None, says: Says = _openstack) -> None:
         """Stand before services that listen on these ports of 127.0.0.1; `says`: the body of an answer with a fault."""
         self.ports, self.says = dict(ports), says
@@ -138,7 +147,7 @@ class Proxy:
         self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     @contextmanager
-    def serving(self) -> Iterator["Proxy"]:
+    def serving(self) -> Iterator[Self]:
         """Answer until the end of the block."""
         thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         thread.start()
@@ -148,6 +157,15 @@ class Proxy:
             self._server.shutdown()
             self._server.server_close()
             thread.join()
+
+    def led(self, path: str) -> tuple[str, str]:
+        """The service that a path asks, and what of the path is the service's."""
+        service, _, rest = path.lstrip("/").partition("/")
+        return service, f"/{rest}"
+
+    def passed(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """What a service gets of a request's headers."""
+        return {key: value for key, value in headers.items() if key.lower() not in HOP}
 
     def connect(self, service: str) -> HTTPConnection:
         """A new connection to the service itself."""
@@ -183,6 +201,29 @@ class Proxy:
         return copy
 
 
+class RootProxy(Proxy):
+    """Of one service, whose paths are its own. It is told the name by which it was asked: S3's signatures hold it."""
+
+    kind = staticmethod(whole_kind)
+
+    def __init__(self, service: str, port: int, says: Says = _openstack) -> None:
+        """Stand before it."""
+        super().__init__({service: port}, says=says)
+        self._service = service
+
+    def led(self, path: str) -> tuple[str, str]:
+        """All lead to it."""
+        return self._service, path
+
+    def passed(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """With the name."""
+        return {**super().passed(headers), "Host": headers["Host"]}
+
+    def rewrite(self, body: bytes) -> bytes:
+        """It tells no addresses but those that it was asked by."""
+        return body
+
+
 def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -195,12 +236,12 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
 
         def _do(self) -> None:
-            service, _, path = self.path.lstrip("/").partition("/")
+            service, path = proxy.led(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if service not in proxy.ports:
                 self._answer(404, {}, b"no such service")
                 return
-            fault = proxy.fault(kind(self.command, service, f"/{path}"))
+            fault = proxy.fault(proxy.kind(self.command, service, path))
             if fault is None:
                 self._answer(*self._forward(service, path, body))
             else:
@@ -224,14 +265,15 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             self._answer(*answer, drip=fault.drip)
 
         def _forward(self, service: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-            headers = {key: value for key, value in self.headers.items() if key.lower() not in HOP}
             upstream = proxy.connect(service)
             try:
-                upstream.request(self.command, f"/{path}", body or None, headers)
+                upstream.request(self.command, path, body or None, proxy.passed(dict(self.headers)))
                 answer = upstream.getresponse()
                 text = proxy.rewrite(answer.read())
                 kept = {key: value for key, value in answer.getheaders() if key.lower() not in HOP}
                 found = {key: proxy.rewrite(value.encode()).decode() for key, value in kept.items()}
+                if self.command == "HEAD":  # of what it would be
+                    found["Content-Length"] = answer.getheader("Content-Length", "0")
                 return answer.status, found, text
             except (OSError, HTTPException) as error:
                 return 502, {}, str(error).encode()
@@ -240,9 +282,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, status: int, headers: Mapping[str, str], body: bytes, drip: float = 0.0) -> None:
             self.send_response_only(status)
-            for key, value in headers.items():
+            for key, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(key, value)
-            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command == "HEAD" or status == 204:
                 return

@@ -4,7 +4,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,3 +241,34 @@ def whole_matrix(stack: Faulty, command: str, faults: Iterable[Fault], hands: in
         print(matrix.table(), flush=True)
     print("not met in company:", *(f"{cell.fault.name} at {cell.call}" for cell in matrix.unmet), sep="\n  ")
     return matrix
+
+
+def each_alone(proxy: Proxy, work: Callable[[], None], faults: Iterable[Fault]) -> Matrix:
+    """Some work with each fault at each distinct call of it; what fails must go well the next time."""
+    proxy.begin()
+    work()
+    calls = sorted(proxy.calls)
+    print(f"{len(calls)} distinct calls:", *calls, sep="\n  ")
+    matrix = Matrix()
+    for cell in (Cell(fault, call) for fault in faults for call in calls):
+        rule = Rule(cell.call, cell.fault)
+        proxy.begin(rule)
+        try:
+            work()
+        except Exception as error:  # what a person would read
+            matrix.failed[cell] = [f"{type(error).__name__}: {error}"]
+            proxy.begin()
+            work()
+        else:
+            matrix.healed[cell.fault.name] += rule.struck
+            matrix.unmet += [] if rule.struck else [cell]
+    print(matrix.table(), *matrix.unmet, sep="\n")
+    return matrix
+
+
+def in_company(proxy: Proxy, work: Callable[[], None], faults: Mapping[str, Fault], wanted: Mapping[str, str]) -> None:
+    """Some work with a fault, by name, at each of these calls, all in one run; each of them must be met."""
+    rules = [Rule(call, faults[name]) for call, name in wanted.items()]
+    proxy.begin(*rules)
+    work()
+    assert [rule.struck for rule in rules] == [1] * len(rules), [rule.call for rule in rules if not rule.struck]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlops.objectstore import contract
 from mlops.objectstore.scripts import provision
@@ -23,6 +24,13 @@ class Server:
     endpoint: str
     access_key: str = ROOT
     secret_key: str = SECRET
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        found = urlsplit(self.endpoint).port
+        assert found
+        return found
 
     def store(self) -> Store:
         """A client of it."""

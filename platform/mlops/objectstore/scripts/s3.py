@@ -8,7 +8,7 @@ import hmac
 import http.client
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,13 @@ PART = 16 * 2**20
 """Bytes of a part, unless an object has so many that it must be larger: a store takes 10 000 parts."""
 MOST_PARTS = 9000
 TRIES = 5
+PAUSE = 2.0
+"""Seconds before the second try; before each later one, so many more."""
 TIMEOUT = 120.0
 """Seconds for one request."""
-RETRIED = (429, 500, 502, 503, 504)
+RETRIED = (408, 409, 429, 500, 502, 503, 504)
+"""409: somebody else is at work on the same. A bucket that exists has it too, see Bucket.make."""
+CONFLICT = 409
 META = "x-amz-meta-"
 
 
@@ -95,7 +99,7 @@ class Store:
                 return answer
             if answer.status not in RETRIED or attempt == TRIES:
                 break
-            time.sleep(2.0 * attempt)
+            time.sleep(PAUSE * attempt)
         raise S3Error(f"{method} {self._url.netloc}{path}", answer.status, answer.body.decode(errors="replace"))
 
     def _once(
@@ -128,10 +132,18 @@ class Bucket:
 
     def make(self) -> bool:
         """Make it; False where we have it already. Raises S3Error where somebody else has."""
-        if self.store.call("HEAD", f"/{self.name}", accept=(404,)).status < 300:
+        if self._there():
             return False
-        self.store.call("PUT", f"/{self.name}")
+        try:
+            self.store.call("PUT", f"/{self.name}")
+        except S3Error as error:
+            # The answer to the request that made it may have been lost.
+            if error.status != CONFLICT or not self._there():
+                raise
         return True
+
+    def _there(self) -> bool:
+        return self.store.call("HEAD", f"/{self.name}", accept=(404,)).status < 300
 
     def list(self, prefix: str = "") -> Iterator[Item]:
         """Every object below a prefix."""
@@ -214,15 +226,33 @@ def upload(target: Bucket, key: str, parts: Iterable[bytes], headers: Mapping[st
     destination = f"/{target.name}/{key}"
     begun = target.store.call("POST", destination, {"uploads": ""}, b"", headers)
     begun_as = next(e.text or "" for e in ET.fromstring(begun.body).iter() if e.tag.endswith("UploadId"))  # noqa: S314  as above
-    written = []
+    etags = []
     try:
         for number, piece in enumerate(parts, 1):
             done = target.store.call("PUT", destination, {"partNumber": str(number), "uploadId": begun_as}, piece)
-            written.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{done.headers['etag']}</ETag></Part>")
-        text = f"<CompleteMultipartUpload>{''.join(written)}</CompleteMultipartUpload>"
-        ended = target.store.call("POST", destination, {"uploadId": begun_as}, text.encode())
-        if b"<Error>" in ended.body:  # said with status 200, because the answer began before the end was known
+            etags.append(done.headers["etag"])
+        ended = target.store.call("POST", destination, {"uploadId": begun_as}, _whole(etags), accept=(404,))
+        if ended.status == 404 and _is_of(etags, target.store.call("HEAD", destination).headers["etag"]):
+            return  # it had ended, and the answer was lost
+        if ended.status == 404 or b"<Error>" in ended.body:
+            # An error is said with status 200 where the answer began before the end was known.
             raise S3Error(f"POST {destination}", 500, ended.body.decode(errors="replace"))
     except BaseException:
         target.store.call("DELETE", destination, {"uploadId": begun_as}, accept=(404,))
         raise
+
+
+def _whole(etags: Iterable[str]) -> bytes:
+    """What ends an upload of these parts."""
+    parts = (f"<Part><PartNumber>{n}</PartNumber><ETag>{etag}</ETag></Part>" for n, etag in enumerate(etags, 1))
+    return f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
+
+
+def _is_of(etags: Sequence[str], etag: str) -> bool:
+    """Whether an object is made of these parts: its etag is the sum of their sums, and their number."""
+    sums = "".join(one.strip('"') for one in etags)
+    try:
+        found = hashlib.md5(bytes.fromhex(sums), usedforsecurity=False).hexdigest()
+    except ValueError:  # not sums: a store that encrypts
+        return False
+    return etag.strip('"') == f"{found}-{len(etags)}"
