@@ -25,7 +25,7 @@ from cluster import kubeconfig
 Object = dict[str, Any]
 CONNECT_SECONDS, ANSWER_SECONDS, PROGRAM_SECONDS = 10.0, 30.0, 60.0
 NOT_FOUND, CONFLICT = 404, 409
-PASSING = frozenset({None, 408, 429, 500, 502, 503, 504})
+PASSING = frozenset({None, 408, CONFLICT, 429, 500, 502, 503, 504})
 """Answers, and no answer, after which the same request may have another one a moment later."""
 BRIEF = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -80,10 +80,7 @@ class Api:
         """Send one request; returns the answer. `brief`: metadata of a list only. Raises ApiError."""
         accepted = BRIEF if brief else "application/json"
         answer = self._send(method, path + (f"?{urlencode(query)}" if query else ""), body, accepted)
-        try:
-            found: Object = json.loads(answer.data)
-        except ValueError:
-            found = {}
+        found = _object(answer.data)
         if answer.status >= 400:
             said = found.get("message") or f"HTTP {answer.status}"
             raise ApiError(f"the API server {self.server} says: {said}", answer.status)
@@ -103,6 +100,15 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             cause = getattr(error, "reason", None) or error
             raise ApiError(f"the API server {self.server} does not answer ({type(cause).__name__})") from None
+
+
+def _object(data: bytes) -> Object:
+    """The object that was answered; an empty one where it is something else, as what stands before a server may say."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def removed(api: Api, path: str, preconditions: Mapping[str, str]) -> bool:

@@ -10,7 +10,6 @@ code.
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Resou
 
 from cluster import lacking
 from cluster.api import Api, ApiError, removed
+from cluster.records import DEPLOYED, FAILED, Revision, newest
 
 QUIET_SECONDS = 60
 """Age at which a pending operation counts as cut off. The stack's lock admits no second `up`; a provider's process may
@@ -28,58 +28,7 @@ what it applied is what the next operation applies again."""
 WAIT_SECONDS = 10 * 60
 """Bound for all of them to be free, and for an API that does not answer or says that it cannot now."""
 PAUSE = 2.0
-PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
-FAILED, DEPLOYED = "failed", "deployed"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Revision:
-    """The newest revision of a release, by the labels of its Secret."""
-
-    space: str
-    release: str
-    number: int
-    status: str
-    made: datetime
-    secret: str
-    precondition: Mapping[str, str]
-    """uid and resourceVersion of the Secret as it was seen."""
-
-    @property
-    def key(self) -> str:
-        """NAMESPACE/NAME."""
-        return f"{self.space}/{self.release}"
-
-    @property
-    def held(self) -> bool:
-        """Whether its operation was cut off, or failed, or is under way."""
-        return self.status in (*PENDING, FAILED)
-
-    @property
-    def path(self) -> str:
-        """Of its Secret in the API."""
-        return f"/api/v1/namespaces/{self.space}/secrets/{self.secret}"
-
-
-def newest(secrets: Iterable[Mapping[str, Any]]) -> list[Revision]:
-    """The newest revision of every release, of the metadata of helm's Secrets."""
-    found: dict[str, Revision] = {}
-    for secret in secrets:
-        metadata = secret["metadata"]
-        labels = metadata.get("labels") or {}
-        revision = Revision(
-            metadata["namespace"],
-            labels.get("name", ""),
-            int(labels.get("version", 0)),
-            labels.get("status", ""),
-            datetime.fromisoformat(metadata["creationTimestamp"]),
-            metadata["name"],
-            {key: metadata[key] for key in ("uid", "resourceVersion")},
-        )
-        if revision.key not in found or found[revision.key].number < revision.number:
-            found[revision.key] = revision
-    return [found[key] for key in sorted(found)]
 
 
 class HeldReleasesProvider(ResourceProvider):

@@ -4,13 +4,12 @@ Helm's record of a release holds its manifest, and an upgrade makes anew what is
 and so that of Pulumi's Release. Kinds that end by themselves, such as Jobs, are not looked for.
 """
 
-import base64
-import gzip
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
+
+from cluster import records
 
 CORE, APPS, RBAC = "/api/v1", "/apis/apps/v1", "/apis/rbac.authorization.k8s.io/v1"
 KINDS: Mapping[str, tuple[str, str]] = {
@@ -30,9 +29,7 @@ def path(kind: str) -> str:
 
 def promised(record: Mapping[str, Any], space: str) -> frozenset[tuple[str, str, str]]:
     """Kind, namespace ("" where it has none) and name of what the record of a release in `space` promises."""
-    data = base64.b64decode(base64.b64decode(record["data"]["release"]))
-    manifest = json.loads(gzip.decompress(data))["manifest"]
-    documents = yaml.load_all(manifest, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    documents = yaml.load_all(records.content(record)["manifest"], Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return frozenset(
         (item["kind"], "" if item["kind"].startswith("Cluster") else item["metadata"].get("namespace") or space, name)
         for item in documents

@@ -2,12 +2,13 @@
 
 The published provider repeats what says `Retry-After`, and nothing else: an API server that answers 503 once, or starts
 anew, fails a whole run. Changes and deletions may always be repeated. A create may have happened although its answer
-was lost, and the provider refuses what exists: what this run has made is removed first, nothing older is touched.
+was lost, and the provider refuses what exists: what this run has made is removed first, nothing older is touched. Of a
+Helm release everything may be repeated, once its record does not say any more that the operation is under way.
 """
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any
 
 import pulumi
 
+from cluster import records
 from cluster.api import NOT_FOUND, Api, ApiError, removed
 from infra import retries
 
@@ -57,22 +59,31 @@ class Retries:
         return pulumi.ResourceTransformationResult(args.props, pulumi.ResourceOptions.merge(args.opts, self._added))
 
     async def _again(self, args: pulumi.ErrorHookArgs) -> bool:
-        kubeconfig = await self._kubeconfig.future()
+        kubeconfig = str(await self._kubeconfig.future())
         since = timedelta(seconds=time.monotonic() - self._begun) + retries.SLACK
-        free = partial(_free, str(kubeconfig), args.type, dict(args.new_inputs or {}), since)
+        way = _way(args.type, args.failed_operation)
+        free = partial(_free, kubeconfig, way, dict(args.new_inputs or {}), since) if way else None
         return await retries.again(args, may_pass, free, self._threads)
 
 
-def _free(kubeconfig: str, type_: str, inputs: Mapping[str, Any], since: timedelta) -> str | None:
-    """Clear the way for a create; the reason, where it must not be repeated."""
-    if type_ == RELEASE:
-        return "Helm may have a record of it; the next `up` takes that up"
-    if type_.endswith("Patch"):
+Way = Callable[[Api, Mapping[str, Any], timedelta], str | None]
+"""Clears the way for an operation once more; the reason, where it must not be repeated. Raises ApiError."""
+
+
+def _way(type_: str, operation: str) -> Way | None:
+    if operation == "delete":
         return None
+    if type_ == RELEASE:
+        return _settled
+    return _freed if operation == "create" and not type_.endswith("Patch") else None
+
+
+def _free(kubeconfig: str, way: Way, inputs: Mapping[str, Any], since: timedelta) -> str | None:
+    """Clear the way; the reason, where the operation must not be repeated. It asks more than once, too."""
     reason = ""
     for failures in range(1, retries.TIMES + 1):
         try:
-            return _freed(Api(kubeconfig), inputs, since)
+            return way(Api(kubeconfig), inputs, since)
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -80,7 +91,20 @@ def _free(kubeconfig: str, type_: str, inputs: Mapping[str, Any], since: timedel
             if not error.passing:
                 break
         time.sleep(retries.pause(failures))
-    return f"it is not known whether it was made: {reason}"
+    return f"it is not known whether it was done: {reason}"
+
+
+def _settled(api: Api, inputs: Mapping[str, Any], since: timedelta) -> str | None:
+    """Say in helm's record that the operation failed, where helm could not: it refuses the next one otherwise."""
+    query = {"labelSelector": f"owner=helm,name={inputs['name']}"}
+    secrets = api.call("GET", f"/api/v1/namespaces/{inputs['namespace']}/secrets", query, brief=True)["items"]
+    for revision in records.newest(secrets or []):
+        if revision.status not in records.PENDING:
+            continue
+        if api.time() - revision.made > since:
+            return f"{revision.key} is {revision.status}, for longer than this run lasts"
+        api.call("PUT", revision.path, body=records.failed(api.call("GET", revision.path)))
+    return None
 
 
 def _freed(api: Api, inputs: Mapping[str, Any], since: timedelta) -> str | None:

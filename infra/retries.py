@@ -58,18 +58,18 @@ def pause(failures: int) -> float:
 
 
 async def again(
-    args: pulumi.ErrorHookArgs, passes: Callable[[str], bool], free: Callable[[], str | None], threads: Executor
+    args: pulumi.ErrorHookArgs, passes: Callable[[str], bool], free: Callable[[], str | None] | None, threads: Executor
 ) -> bool:
     """Answer the engine, which has told every error so far, the newest first.
 
-    `passes`: whether an error may be another one a moment later. `free`, called in a thread, clears the way for a
-    create that may have happened; the reason, where it must not be repeated.
+    `passes`: whether an error may be another one a moment later. `free`, called in a thread, clears the way where the
+    operation may have happened, as a create; the reason, where it must not be repeated.
     """
     failures = len(args.errors)
     if failures > TIMES or not passes(args.errors[0]):
         return False
     await asyncio.sleep(pause(failures))
-    if args.failed_operation != "create":
+    if free is None:
         return True
     reason = await asyncio.get_running_loop().run_in_executor(threads, free)
     if reason:
@@ -90,7 +90,8 @@ class Retries:
         self.hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"{site}-retries", self._again)])
 
     async def _again(self, args: pulumi.ErrorHookArgs) -> bool:
-        free = partial(self._free, args.urn, dict(args.new_inputs or {}))
+        made = args.failed_operation == "create"
+        free = partial(self._free, args.urn, dict(args.new_inputs or {})) if made else None
         return await again(args, may_pass, free, self._threads)
 
     def _free(self, urn: str, inputs: Mapping[str, Any]) -> str | None:

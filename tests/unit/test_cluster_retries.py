@@ -1,11 +1,14 @@
 """Which failed operations of a cluster are tried again, and what is looked up before a create is."""
 
+import base64
+import gzip
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from cluster import retries
+from cluster import records, retries
 from cluster.api import NOT_FOUND, ApiError
 from tests.unit import graph, platforms
 
@@ -67,7 +70,8 @@ class Server:
 def freed(monkeypatch: pytest.MonkeyPatch, server: Server, type_: str = "kubernetes:networking.k8s.io/v1:X") -> Any:
     monkeypatch.setattr(retries, "Api", lambda _kubeconfig: server)
     monkeypatch.setattr(retries, "POLL_SECONDS", 0.0)
-    return retries._free("", type_, WANTED, RUN)
+    way = retries._way(type_, "create")
+    return retries._free("", way, WANTED, RUN) if way else None
 
 
 def test_a_create_is_repeated_after_what_it_made_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +94,80 @@ def test_what_is_older_or_somebody_else_s_is_not_touched(
     assert server.deleted == []
 
 
-def test_a_release_is_left_to_the_next_up_and_a_patch_is_simply_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Helm has a record of an install that failed; the fields of a patch are set, not made."""
-    server = Server(NOW)
-    assert "next `up`" in str(freed(monkeypatch, server, retries.RELEASE))
-    assert freed(monkeypatch, server, "kubernetes:core/v1:ServiceAccountPatch") is None
-    assert server.deleted == []
+def test_a_patch_is_simply_repeated() -> None:
+    """Fields are set, not made. So it is with changes, and with deletions."""
+    assert retries._way("kubernetes:core/v1:ServiceAccountPatch", "create") is None
+    assert retries._way("kubernetes:core/v1:ConfigMap", "update") is None
+    assert retries._way(retries.RELEASE, "delete") is None
+
+
+def record(status: str) -> dict[str, Any]:
+    """Helm's, of a first revision, made by this run."""
+    content = {"name": "web", "info": {"status": status, "description": "x"}, "manifest": "kind: ConfigMap"}
+    packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(content).encode()))).decode()
+    metadata = {
+        **{"name": "sh.helm.release.v1.web.v1", "namespace": "mlflow", "uid": "u", "resourceVersion": "7"},
+        "creationTimestamp": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "labels": {"owner": "helm", "name": "web", "status": status, "version": "1"},
+    }
+    return {"metadata": metadata, "type": "helm.sh/release.v1", "data": {"release": packed}}
+
+
+class Helm:
+    """An API server with one record of helm's, or none."""
+
+    def __init__(self, status: str | None, now: datetime = NOW) -> None:
+        self.records, self._now = [record(status)] if status else [], now
+        self.written: list[dict[str, Any]] = []
+
+    def time(self) -> datetime:
+        return self._now
+
+    def call(self, method: str, path: str, query: Any = None, body: Any = None, *, brief: bool = False) -> Any:
+        if method == "PUT":
+            self.written.append(body)
+            return body
+        if path.endswith(".v1"):
+            return self.records[0]
+        assert brief, "a record holds the whole manifest"
+        assert query == {"labelSelector": "owner=helm,name=web"}
+        return {"items": self.records or None}
+
+
+def settled(monkeypatch: pytest.MonkeyPatch, helm: Helm) -> str | None:
+    monkeypatch.setattr(retries, "Api", lambda _kubeconfig: helm)
+    way = retries._way(retries.RELEASE, "update")
+    assert way
+    return retries._free("", way, {"name": "web", "namespace": "mlflow"}, RUN)
+
+
+@pytest.mark.parametrize("status", ["pending-install", "pending-upgrade"])
+def test_a_release_is_tried_again_once_its_record_says_that_it_failed(
+    monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """Helm refuses every operation while another one is said to be under way. Nothing else of the record changes."""
+    helm = Helm(status)
+    assert settled(monkeypatch, helm) is None
+    [written] = helm.written
+    assert written["metadata"]["labels"]["status"] == "failed"
+    assert written["metadata"]["resourceVersion"] == "7", "another one's change is not written over"
+    before, after = (records.content(one) for one in (record(status), written))
+    assert after == {**before, "info": {**before["info"], "status": "failed"}}
+
+
+@pytest.mark.parametrize("status", [None, "failed", "deployed"])
+def test_another_record_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, status: str | None) -> None:
+    """There was none yet, or helm has said itself how it ended."""
+    helm = Helm(status)
+    assert settled(monkeypatch, helm) is None
+    assert not helm.written
+
+
+def test_an_operation_that_another_run_began_is_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may still be at work."""
+    helm = Helm("pending-upgrade", NOW + RUN * 2)
+    assert "for longer than this run lasts" in str(settled(monkeypatch, helm))
+    assert not helm.written
 
 
 def test_every_object_in_the_cluster_has_the_hook() -> None:

@@ -1,0 +1,167 @@
+"""Faults of a cluster's API server at every distinct call that installs, upgrades and removes a Helm release."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rehearsal.cli import PROVIDERS, passphrase
+from rehearsal.engine import Engine, Silent
+from rehearsal.paths import Root
+from rehearsal.providers.kubernetes import api
+from tests.rehearsal.faulty import NAME, Cell, Matrix, causes, dealt, up_and_away, whole, whole_matrix
+from tests.rehearsal.faulty_cluster import FAULTS, SERVICE, FaultyCluster, behind
+
+SPACE = "leasehold-releases"
+IN = f"{SERVICE} /api/v1/namespaces/{SPACE}"
+HANDS, HEALED = 2, 0.995
+GIVEN = "RELEASES_TEST"
+PROGRAM = f"""
+import json, os, pulumi, pulumi_kubernetes as kubernetes
+from pulumi_kubernetes.helm.v3 import Release
+from cluster.held import HeldReleases
+from cluster.retries import Retries
+
+given = json.loads(os.environ["{GIVEN}"])
+text = open(given["kubeconfig"]).read()
+provider = kubernetes.Provider("k", kubeconfig=text, cluster_identifier="x", skip_update_unreachable=True)
+layer = pulumi.ComponentResource("test:index:Layer", "layer", opts=pulumi.ResourceOptions(
+    providers=[provider], transformations=[Retries(pulumi.Output.from_input(text)).transform]))
+under = pulumi.ResourceOptions(parent=layer)
+space = kubernetes.core.v1.Namespace("space", metadata={{"name": "{SPACE}"}}, opts=under)
+held = HeldReleases("held", text, ["{SPACE}"], opts=under)
+Release("web", name="web", chart=given["chart"], namespace=space.metadata.apply(lambda m: m.name),
+        values={{"number": given["number"]}}, timeout=60, max_history=5,
+        description=held.description("{SPACE}", "web"), replace=True, opts=under)
+"""
+CHART = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web}
+data: {number: "{{ .Values.number }}"}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: web}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{port: 80}]}
+"""
+
+
+@dataclass
+class FaultyRelease(FaultyCluster):
+    """A stack of one release."""
+
+    folder: Path
+    kubeconfig: Path
+    number: int = 0
+
+    def engine(self) -> Engine:
+        """Its program is a test's own, with the product's hooks."""
+        api._client.cache_clear()
+        given = {"kubeconfig": str(self.kubeconfig), "chart": str(self.folder / "chart"), "number": self.number}
+        os.environ[GIVEN] = json.dumps(given)
+        program = self.folder / "program"
+        return Engine(self.root, NAME, self.file, program, PROVIDERS, {}, passphrase(self.root), Silent())
+
+    def marks(self) -> Counter[str]:
+        """What helm made, and its newest record."""
+        kinds = "configmaps,serviceaccounts,services"
+        items = self.kubectl.get(kinds, "-A", "-l", "app.kubernetes.io/managed-by=Helm")["items"]
+        return super().marks() + Counter(f"{item['kind']} {item['metadata']['name']}" for item in items)
+
+    def statuses(self) -> list[str]:
+        """Of every revision, the oldest first."""
+        secrets = self.kubectl.get("secrets", "-n", SPACE, "-l", "owner=helm")["items"]
+        labels = [secret["metadata"]["labels"] for secret in secrets]
+        return [one["status"] for one in sorted(labels, key=lambda one: int(one["version"]))]
+
+
+@pytest.fixture(scope="module")
+def stack(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyRelease]:
+    folder = tmp_path_factory.mktemp("faulty-release")
+    (folder / "program").mkdir()
+    (folder / "program" / "Pulumi.yaml").write_text(
+        yaml.safe_dump({"name": "p", "runtime": "python", "options": {"refresh": "always"}})
+    )
+    (folder / "program" / "__main__.py").write_text(PROGRAM)
+    (folder / "chart" / "templates").mkdir(parents=True)
+    about = {"apiVersion": "v2", "name": "web", "version": "1.0.0"}
+    (folder / "chart" / "Chart.yaml").write_text(yaml.safe_dump(about))
+    (folder / "chart" / "templates" / "all.yaml").write_text(CHART)
+    file = folder / f"Pulumi.{NAME}.yaml"
+    file.write_text("config: {}\n")
+    with (
+        behind(folder) as (proxy, kubectl, kubeconfig),
+        FaultyRelease(root, proxy, file, kubectl, folder, kubeconfig).emptied() as stack,
+    ):
+        yield stack
+
+
+def upgraded(stack: FaultyRelease, cells: list[Cell], matrix: Matrix) -> None:
+    """One upgrade of a release that is deployed; what failed in company is tried alone."""
+    stack.number += 1
+    outcome, met = stack.run("up", cells)
+    matrix.unmet += [cell for cell in cells if cell not in met]
+    if whole(outcome):
+        matrix.healed.update(cell.fault.name for cell in met)
+    else:
+        if len(met) == 1:
+            matrix.failed[met[0]] = causes(outcome)
+        assert whole(stack.run("up")[0]), "the next run, without a fault, must heal what a fault has left"
+    live = stack.kubectl.get("configmap", "web", "-n", SPACE)
+    assert live["data"]["number"] == str(stack.number)
+    if not whole(outcome) and len(met) > 1:
+        for half in dealt(met, 2):
+            upgraded(stack, half, matrix)
+
+
+def test_a_bad_minute_while_helm_works_heals_inside_one_up(stack: FaultyRelease) -> None:
+    """Its record is refused, or written with a lost answer: an install and an upgrade go on all the same."""
+    kinds = {fault.name: fault for fault in FAULTS}
+    matrix = Matrix()
+    try:
+        for name in ("503", "reset after"):
+            up_and_away(stack, [Cell(kinds[name], f"POST {IN}/secrets")], matrix)
+        assert whole(stack.run("up")[0])
+        upgraded(stack, [Cell(kinds["reset after"], f"POST {IN}/secrets")], matrix)
+        upgraded(stack, [Cell(kinds["502"], f"PATCH {IN}/configmaps/web")], matrix)
+        assert stack.statuses()[-1] == "deployed"
+    finally:
+        assert whole(stack.run("destroy")[0])
+    assert not matrix.failed, matrix.table()
+    assert sum(matrix.healed.values()) == 4, matrix.unmet
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", ["up", "destroy"])
+def test_every_fault_at_every_distinct_call_of_a_release(stack: FaultyRelease, command: str) -> None:
+    """At least 99.5 % heal inside one `up`."""
+    matrix = whole_matrix(stack, command, FAULTS, HANDS)
+    assert all(causes for causes in matrix.failed.values())
+    assert command == "destroy" or matrix.share >= HEALED, matrix.table()
+
+
+@pytest.mark.long
+def test_every_fault_at_every_distinct_call_of_an_upgrade(stack: FaultyRelease) -> None:
+    """What ran before goes on; the new values are there afterwards, in one `up`."""
+    matrix = Matrix()
+    try:
+        assert whole(stack.run("up")[0])
+        stack.number += 1
+        calls = stack.calls("up")
+        for fault in FAULTS:
+            for hand in dealt([Cell(fault, call) for call in calls], HANDS):
+                upgraded(stack, hand, matrix)
+            print(matrix.table(), flush=True)
+    finally:
+        assert whole(stack.run("destroy")[0])
+    assert matrix.share >= HEALED, matrix.table()
