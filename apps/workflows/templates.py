@@ -176,7 +176,7 @@ def _decided(step: str) -> Callable[[Wanted], Container]:
 
     def made(wanted: Wanted) -> Container:
         words = '--digest "$DIGEST" --run "$RUN" --who "$WHO" --why "$WHY"'
-        lines = (AGAIN, patient(call(step, words)), call("align"))
+        lines = (AGAIN, patient(call(step, words)), patient(call("align")))
         return _container(wanted, wanted.images.steps, lines, INPUTS[PROMOTE])
 
     return made

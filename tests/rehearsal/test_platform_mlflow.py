@@ -4,16 +4,31 @@ import hashlib
 import json
 import os
 import re
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
 
+from apps.delivery.releases import AliasMove
+from apps.delivery.repository import Login
+from apps.delivery.steps.errors import Code, StepError
+from apps.delivery.steps.mlflow import API, Registry
+from apps.delivery.steps.settings import Mlflow
+from tests.rehearsal.fault_proxy import UPSTREAM_SECONDS, Proxy, faults
+from tests.rehearsal.faulty import each_alone, in_company
 from tests.rehearsal.services import Platform
 
+SERVICE = "mlflow"
 SIZE = 50 * 1024 * 1024
+CLIENT_SECONDS = 3.0
+FAULTS = {name: fault for name, fault in faults(stall=5.0, drip=1.0).items() if name != "409 in use"}
 ROUTES = """
 import json, os
 os.environ["_MLFLOW_SGI_NAME"], os.environ["_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED"] = "uvicorn", "true"
@@ -76,6 +91,89 @@ def test_a_run_with_its_artifact_and_a_model_with_its_alias_are_read_back(client
     assert [(m.step, m.value) for m in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
     back = client.download_artifacts(run.info.run_id, "model/weights.bin", str(tmp_path))
     assert hashlib.sha256(Path(back).read_bytes()).hexdigest() == digest
+
+
+class Ingress(Proxy):
+    """Faults before the platform's MLflow, as clients outside reach it."""
+
+    def __init__(self, platform: Platform) -> None:
+        """By its name, with TLS."""
+        super().__init__({SERVICE: 443})
+        self._host = urlsplit(platform.url(SERVICE)).netloc
+        self._trusted = ssl.create_default_context(cafile=str(platform.authority))
+
+    def connect(self, service: str) -> HTTPConnection:
+        """A new connection to it."""
+        assert service == SERVICE
+        return HTTPSConnection(self._host, timeout=UPSTREAM_SECONDS, context=self._trusted)
+
+
+def again(work: Callable[[], object]) -> None:
+    """As the steps' shell does: once more where the step ended with 1."""
+    for _ in range(4):
+        try:
+            work()
+        except StepError as error:
+            if error.code != Code.UNEXPECTED:
+                raise
+        else:
+            return
+    work()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The delivery's client of a registered model with two versions, through the proxy."""
+
+    proxy: Proxy
+    registry: Registry
+    client: MlflowClient
+
+    def work(self) -> None:
+        """Look, move an alias and move it on, say why, and take it away."""
+        name, alias = self.registry.model, "staging"
+        again(lambda: self.registry.aliases(wanted=True))
+        for version in ("1", "2"):
+            again(partial(self.registry.move, AliasMove(alias, version)))
+            again(partial(self.registry.tag, version, "leasehold.why", self.proxy.url))
+        assert self.client.get_model_version_by_alias(name, alias).version == "2"
+        again(partial(self.registry.move, AliasMove(alias, None)))
+        assert self.client.get_registered_model(name).aliases == {}
+        assert self.client.get_model_version(name, "2").tags == {"leasehold.why": self.proxy.url}
+
+
+@pytest.fixture
+def delivery(platform: Platform, client: MlflowClient, tmp_path: Path) -> Iterator[Delivery]:
+    name = f"faults-{time.time_ns()}"
+    run = client.create_run(client.create_experiment(name))
+    client.create_registered_model(name)
+    for _ in range(2):
+        client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id)
+    user, password = platform.password(SERVICE)
+    (tmp_path / "token").write_text(password)
+    with Ingress(platform).serving() as proxy:
+        known = Mlflow(f"{proxy.url}/{SERVICE}", name, Login(user, str(tmp_path / "token")), None)
+        yield Delivery(proxy, Registry(known, seconds=CLIENT_SECONDS), client)
+    client.delete_registered_model(name)
+
+
+def test_a_bad_minute_of_mlflow_heals_inside_one_step(delivery: Delivery) -> None:
+    """What the delivery says of a model may be said twice: above all where the answer to it was lost."""
+    alias = f"{SERVICE} {API}/registered-models/alias"
+    wanted = {
+        f"GET {SERVICE} {API}/registered-models/get": "503",
+        f"POST {alias}": "reset after",
+        f"POST {SERVICE} {API}/model-versions/set-tag": "500",
+        f"DELETE {alias}": "reset after",
+    }
+    in_company(delivery.proxy, delivery.work, FAULTS, wanted)
+
+
+@pytest.mark.long
+def test_every_fault_at_every_distinct_call_of_the_delivery_to_mlflow(delivery: Delivery) -> None:
+    """The real server, through the ingress, with its users switched on."""
+    matrix = each_alone(delivery.proxy, delivery.work, FAULTS.values())
+    assert matrix.share == 1, matrix.table()
 
 
 def test_every_route_of_the_installed_mlflow_refuses_strangers(
