@@ -24,10 +24,11 @@ PASSING = re.compile(
     r"server is currently unable to handle the request|too many requests|unable to return a response in the time"
     r"|has prevented the request from succeeding|reported a conflict|the object has been modified|status code 408"
     r"|request did not complete within requested timeout|connection lost|etcdserver: "
-    r"|the API server \S+ does not answer",
+    r"|failed to delete release|the API server \S+ does not answer",
     re.IGNORECASE,
 )
-"""Of client-go, which the published provider and Helm are made of; the last is the rehearsal's."""
+"""Of client-go, which the published provider and Helm are made of; the last is the rehearsal's. Helm does not say why it
+failed to delete a release; it may be asked again."""
 NOT_READY = re.compile(r"become live", re.IGNORECASE)
 """It exists, and waiting for it came to an end: its events may tell of connections, too."""
 MANAGER = "pulumi-kubernetes"

@@ -71,6 +71,8 @@ class Marked:
     """As the mark has it, which may be shortened (marks.URN_LENGTH)."""
     age: timedelta
     """By the clock of its own service."""
+    status: str = ""
+    """In the service's own word, in capitals; none where it has none."""
 
     @property
     def logical(self) -> str:
@@ -106,7 +108,8 @@ def _listed(connection: Connection, type_: str, kind: Kind) -> Iterator[Marked]:
             metadata = raw.get("metadata") or {}
             mark = str(raw.get("description") if kind.described else metadata.get(f"{PACKAGE}-urn"))
             if mark.startswith("urn:pulumi:"):
-                yield Marked(type_, raw["id"], raw.get("name") or raw["id"], mark, age(answer, raw.get(kind.made)))
+                name, status = raw.get("name") or raw["id"], str(raw.get("status") or "").upper()
+                yield Marked(type_, raw["id"], name, mark, age(answer, raw.get(kind.made)), status)
         links = body.get(f"{kind.listed}_links") or ()
         page = next((link["href"] for link in links if link["rel"] == "next"), None)
 

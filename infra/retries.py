@@ -3,7 +3,8 @@
 The OpenStack provider repeats little (see RETRIES in infra): a service that answers 503 once fails a whole run. The
 engine asks here before it gives up on a resource. Updates and deletions may always be repeated. A create may have
 happened although its answer was lost: what carries its mark, and is no older than this run, is removed first; if
-something older carries it, nothing is touched, and `recover` is what takes that up (docs/recovery.md).
+something older carries it, nothing is touched, and `recover` is what takes that up (docs/recovery.md). What the engine
+knows already of a create, such as a server of which only the wait failed, is waited for and never removed.
 """
 
 import asyncio
@@ -77,6 +78,23 @@ async def again(
     return reason is None
 
 
+GOES_ON = ">=3.272.0"
+"""Engines that update what a create has made in part. Older ones, before September 2026, would make it once more
+(pulumi/pulumi#24683); the first of these is not known to us, this one is pinned."""
+BUILDING = {"BUILD", "BUILDING", "CREATING", "DOWNLOADING", "ATTACHING"}
+BUILT_SECONDS, BUILT_POLL = 1800.0, 5.0
+"""A bare metal server takes up to half an hour."""
+
+
+def goes_on() -> bool:
+    """Whether the engine is one of those."""
+    try:
+        pulumi.require_pulumi_version(GOES_ON)
+    except Exception:  # the SDK raises nothing more special, and an old engine does not know the question
+        return False
+    return True
+
+
 class Retries:
     """The retries of one site; `hooks` goes into the options of its resources."""
 
@@ -85,31 +103,55 @@ class Retries:
     def __init__(self, site: str, cloud: str | None, region: str) -> None:
         """Made when the run begins: what is older than this object is not of this run."""
         self._cloud, self._region, self._begun = cloud, region, time.monotonic()
+        self._goes_on = goes_on()
         # A pool of its own: the engine waits for the answer in threads of the loop's.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="retries")
         self.hooks = pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(f"{site}-retries", self._again)])
 
     async def _again(self, args: pulumi.ErrorHookArgs) -> bool:
-        made = args.failed_operation == "create"
-        free = partial(self._free, args.urn, dict(args.new_inputs or {})) if made else None
-        return await again(args, may_pass, free, self._threads)
+        return await again(args, may_pass, self._way(args), self._threads)
 
-    def _free(self, urn: str, inputs: Mapping[str, Any]) -> str | None:
-        """Clear the way for a create; the reason, where it must not be repeated."""
-        since = timedelta(seconds=time.monotonic() - self._begun) + SLACK
+    def _way(self, args: pulumi.ErrorHookArgs) -> Callable[[], str | None] | None:
+        if args.failed_operation != "create":
+            return None
+        # The provider says this only of what it knows by its id, and hands the engine what is there.
+        if any(f"creating {args.urn}" in error for error in args.errors):
+            return partial(self._told, self._built, args.urn)
+        return partial(self._told, self._free, args.urn, dict(args.new_inputs or {}))
+
+    def _told(self, work: Callable[..., str | None], *args: Any) -> str | None:
+        """What is in the way of a second try; also where nobody says."""
         try:
-            connection = login.connect(self._cloud, self._region)
-            type_ = marked.type_of(urn)
-            if type_ in LOOSE:
-                return LOOSE[type_](connection, inputs, since)
-            found = marked.of_resource(connection, urn)
-            for one in found:
-                if one.age > since:
-                    return f"{one.name} ({one.id}) has its mark and is older than this run; run recover"
-            for one in found:
-                marked.remove(connection, one)
+            return work(login.connect(self._cloud, self._region), *args)
         except (ClientException, SDKException, marked.StillThere) as error:
             return f"it is not known whether it was made: {error}"
+
+    def _built(self, connection: Connection, urn: str) -> str | None:
+        """Wait until what was begun has been made; the reason, where it was not."""
+        if not self._goes_on:
+            return "the engine would make it a second time; the next `up` goes on with it"
+        deadline = time.monotonic() + BUILT_SECONDS
+        while True:
+            found = marked.of_resource(connection, urn)
+            building = [one for one in found if one.status in BUILDING]
+            if not building or time.monotonic() > deadline:
+                break
+            time.sleep(BUILT_POLL)
+        bad = building or [one for one in found if one.status.startswith("ERROR")]
+        return f"{bad[0].name} ({bad[0].id}) is in state {bad[0].status}" if bad else None
+
+    def _free(self, connection: Connection, urn: str, inputs: Mapping[str, Any]) -> str | None:
+        """Clear the way for a create; the reason, where it must not be repeated."""
+        since = timedelta(seconds=time.monotonic() - self._begun) + SLACK
+        type_ = marked.type_of(urn)
+        if type_ in LOOSE:
+            return LOOSE[type_](connection, inputs, since)
+        found = marked.of_resource(connection, urn)
+        for one in found:
+            if one.age > since:
+                return f"{one.name} ({one.id}) has its mark and is older than this run; run recover"
+        for one in found:
+            marked.remove(connection, one)
         return None
 
 

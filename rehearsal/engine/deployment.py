@@ -208,14 +208,33 @@ class Deployment:
         run, begun = self.run, time.monotonic()
         result: Result | None = Result("", plain(new.inputs))
         if not run.preview:
-            call, provider = run.call(new, "create"), run.provider(new.type)
             with self._unfinished(lambda result: self._made(goal, new, result, unready=True, another=True)):
-                result = run.perform(op, new, "create", lambda: provider.create(call, plain(new.inputs)))
+                result = run.perform(op, new, "create", self._creation(new))
         assert result is not None  # noqa: S101 - create returns a result or raises
         done = self._made(goal, new, result, another=True)
         self._born.add(new.urn)
         run.note(Step(op, new.urn, changes, reasons, time.monotonic() - begun))
         return done
+
+    def _creation(self, new: Resource) -> Callable[[], Result]:
+        """What may be done again: what it made in part is then updated, as by the real engine (pulumi/pulumi#24684)."""
+        run, inputs = self.run, plain(new.inputs)
+        provider, create, update = run.provider(new.type), run.call(new, "create"), run.call(new, "update")
+        begun: Result | None = None
+
+        def work() -> Result:
+            nonlocal begun
+            try:
+                return provider.create(create, inputs) if begun is None else provider.update(update, begun, inputs)
+            except Unfinished as error:
+                begun = replace(error.result, inputs=inputs)
+                raise
+            except ProviderError as error:
+                if begun is None:
+                    raise
+                raise Unfinished(str(error), begun) from error
+
+        return work
 
     def _made(
         self, goal: Goal, new: Resource, result: Result, *, unready: bool = False, another: bool = False

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import re
 import runpy
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from pulumi.runtime import set_all_config, set_mocks
+from pulumi.runtime.mocks import MockEngine
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
@@ -174,6 +177,7 @@ def _run(folder: Path, config: Config, monitor: Monitor, preview: bool, parallel
     # set_mocks makes a root stack where there is none, and run_in_stack refuses a second one.
     set_root_resource(object())  # type: ignore[arg-type]
     set_mocks(_mocks(monitor), monitor.project, monitor.stack, preview, _logger(monitor), monitor)
+    SETTINGS.engine = _Answering(_logger(monitor))
     set_root_resource(None)  # type: ignore[arg-type]
     try:
         loop.run_until_complete(run_in_stack(lambda: _main(folder)))
@@ -191,6 +195,18 @@ def _run(folder: Path, config: Config, monitor: Monitor, preview: bool, parallel
 
 def _main(folder: Path) -> None:
     runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
+
+
+class _Answering(MockEngine):
+    """The SDK's own stand-in of the engine, which logs, with what a program may ask it."""
+
+    def RequirePulumiVersion(self, request: Any) -> None:  # noqa: N802  of the protocol
+        """This engine behaves as the one of the SDK's version."""
+        wanted = re.fullmatch(r">=(\d+)\.(\d+)\.(\d+)", request.pulumi_version_range)
+        if wanted is None:
+            raise BadInput(f"{request.pulumi_version_range}: this engine reads ranges such as >=3.1.2 only")
+        if tuple(map(int, wanted.groups())) > tuple(map(int, version("pulumi").split("."))):
+            raise BadInput(f"this engine is of {version('pulumi')}, which is not {request.pulumi_version_range}")
 
 
 def _mocks(monitor: Monitor) -> Any:

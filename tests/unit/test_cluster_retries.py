@@ -33,6 +33,7 @@ RUN = timedelta(seconds=60)
         ("Timeout: request did not complete within requested timeout - context deadline exceeded", True),
         ("Operation cannot be fulfilled on resourcequotas: the object has been modified; please apply", True),
         ("the API server https://10.0.0.1:6443 does not answer (ProtocolError)", True),
+        ("uninstall failed: failed to delete release: web", True),
         ('secrets "x" is forbidden: exceeded quota: leasehold, requested: secrets=1', False),
         ('Apply failed with 1 conflict: conflict with "kubectl" using apps/v1: .spec.replicas', False),
         ("Deployment x did not become live: Back-off: Get http://10.42.0.1: connection refused", False),

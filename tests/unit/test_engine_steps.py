@@ -434,6 +434,31 @@ def test_a_failed_operation_is_tried_again_as_often_as_its_error_hook_says(
     assert bool(changed.failures) == (failures == 3)
 
 
+@pytest.mark.parametrize("failures", [1, 5])
+def test_what_a_create_made_in_part_is_updated_when_it_is_tried_again(
+    world: World, hook_log: list[Any], failures: int
+) -> None:
+    """As the real engine since pulumi/pulumi#24684: a second create would make it twice. The hook hears of a create."""
+    make, change, left = world.toys.create, world.toys.update, [failures]
+
+    def create(call: Call, news: Props) -> Result:
+        raise Unfinished("not ready", make(call, news))
+
+    def update(call: Call, olds: Result, news: Props) -> Result:
+        left[0] -= 1
+        if left[0]:
+            raise ProviderError("still not")
+        return change(call, olds, news)
+
+    world.toys.create, world.toys.update = create, update  # type: ignore[method-assign]
+    done = world.up(HOOKED + 'Toy("a", O(hooks=hooks), size=1)')
+    assert len(world.toys.objects) == 1
+    assert {entry[0] for entry in hook_log} == {"create"}
+    assert bool(done.failures) == (failures == 5)
+    found = world.state().resources[urn("a")]
+    assert (found.unready, world.state().pending) == (failures == 5, {})
+
+
 def test_a_destroy_goes_on_with_what_does_not_depend_on_a_failure(world: World) -> None:
     """What can be removed is removed; the rest stays in the state, with its reason."""
     world.up('a = Toy("a")\nToy("b", of=a.out)\nc = Toy("c", size=1)\nToy("d", of=c.out)')

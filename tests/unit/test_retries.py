@@ -1,6 +1,7 @@
 """Which failed operations of the cloud are tried again, and what is looked up before a create is."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -57,8 +58,9 @@ class Site:
         self.removed: list[str] = []
         self.answer: list[bool] = []
 
-    def asked(self, monkeypatch: pytest.MonkeyPatch, operation: str, *errors: str) -> bool:
-        """The hook's answer, made while a program runs."""
+    def asked(self, monkeypatch: pytest.MonkeyPatch, operation: str, *errors: str, old: bool = False) -> bool:
+        """The hook's answer, made while a program runs; under an `old` engine, or the pinned one."""
+        monkeypatch.setattr(retries, "goes_on", lambda: not old)
         monkeypatch.setattr(login, "connect", lambda *_: None)
         monkeypatch.setattr(marked, "of_resource", lambda *_: self.objects)
         monkeypatch.setattr(marked, "remove", lambda _connection, one: self.removed.append(one.id))
@@ -81,6 +83,34 @@ def test_what_is_older_than_the_run_is_never_touched(monkeypatch: pytest.MonkeyP
     """A state that is an older copy does not know of a volume with data: a failed create must not delete it."""
     site = Site(1.0, 3600.0)
     assert not site.asked(monkeypatch, "create", "x (HTTP 503)")
+    assert site.removed == []
+
+
+KNOWN = f"creating {URN}: 1 error occurred: Error waiting: got 503 instead"
+
+
+def test_what_the_engine_knows_of_a_create_is_waited_for_and_never_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told of every failure after the one in which the service answered; the engine updates it then."""
+    site = Site(1.0)
+    site.objects = [replace(site.objects[0], status="BUILD")]
+
+    def later(_seconds: float) -> None:
+        site.objects = [replace(site.objects[0], status="ACTIVE")]
+
+    monkeypatch.setattr("infra.retries.time.sleep", later)
+    assert site.asked(monkeypatch, "create", "x (HTTP 503)", KNOWN)
+    assert site.objects[0].status == "ACTIVE"
+    assert site.removed == []
+
+
+@pytest.mark.parametrize(("status", "old"), [("ERROR", False), ("ERROR_DELETING", False), ("ACTIVE", True)])
+def test_a_create_that_the_engine_knows_is_given_up_where_that_cannot_help(
+    monkeypatch: pytest.MonkeyPatch, status: str, old: bool
+) -> None:
+    """Nothing repairs a server in ERROR; an engine of before would make a second one."""
+    site = Site(1.0)
+    site.objects = [replace(site.objects[0], status=status)]
+    assert not site.asked(monkeypatch, "create", KNOWN, old=old)
     assert site.removed == []
 
 

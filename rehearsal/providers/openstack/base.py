@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from rehearsal.protocol import Call, Diff, Props, ProviderError, Result
+from rehearsal.protocol import Call, Diff, Props, ProviderError, Result, Unfinished
 from rehearsal.providers.clock import Clock
 from rehearsal.providers.compare import Table, check_names, compare, drift, recorded
 from rehearsal.providers.openstack.connection import Api, region_of
 
 MINUTES = 60.0
+
+
+class Gone(ProviderError):  # noqa: N818  a state of the world
+    """What was being made is not there any more."""
 
 
 class OpenStackType:
@@ -24,6 +28,8 @@ class OpenStackType:
     props: ClassVar[Table]
     timeout: ClassVar[float] = 10 * MINUTES
     """Seconds; the published provider's default for create and delete."""
+    known_early: ClassVar[bool] = False
+    """Whether the published provider keeps the id before it waits: what fails then was made in part."""
 
     def make(self, api: Api, news: Props) -> str:
         """Send what creates it and return the id."""
@@ -75,8 +81,16 @@ class OpenStackType:
         """See the protocol."""
         api = self.api(call, news)
         identity = self.make(api, news)
-        self.finish(api, identity, news)
-        return self.published(call, api, identity, news)
+        try:
+            self.finish(api, identity, news)
+            return self.published(call, api, identity, news)
+        except Gone:
+            raise
+        except ProviderError as error:
+            if not self.known_early:
+                raise
+            # In the words in which the published provider says this, and nothing else.
+            raise Unfinished(f"creating {call.urn}: {error}", Result(identity, dict(news))) from error
 
     def read(self, call: Call, olds: Result) -> Result | None:
         """See the protocol."""

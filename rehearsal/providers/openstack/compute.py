@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from rehearsal.protocol import Call, Diff, Props, ProviderError, Result
 from rehearsal.providers.clock import Clock
 from rehearsal.providers.compare import Prop, has_unknown, recorded, table
-from rehearsal.providers.openstack.base import MINUTES, OpenStackType, within
+from rehearsal.providers.openstack.base import MINUTES, Gone, OpenStackType, within
 from rehearsal.providers.openstack.connection import Api
 from rehearsal.providers.openstack.nics import access_address, nics
 from rehearsal.providers.openstack.userdata import digest, encoded
@@ -28,6 +28,7 @@ class Instance(OpenStackType):
     """A server. Its ports are made outside and stay when it goes."""
 
     kind, service = "Instance", "compute"
+    known_early = True
     timeout: ClassVar[float] = 30 * MINUTES
     props = table(
         Prop("name", required=True),
@@ -104,10 +105,10 @@ class Instance(OpenStackType):
         """Wait until it is ACTIVE; a server that failed is deleted, for nothing could repair it."""
         raw = self._settled(api, identity)
         if raw is None:
-            raise ProviderError(f"{api.clock.label}: the server disappeared while it was built; run again")
+            raise Gone(f"{api.clock.label}: the server disappeared while it was built; run again")
         if raw["status"] == "ERROR":
             self._discard(api, identity)
-            raise ProviderError(
+            raise Gone(
                 f"{api.clock.label}: Nova could not build the server: {fault(raw)}; "
                 "it was deleted again. Check the lease, the flavor and the quota, then run again"
             )
