@@ -152,12 +152,15 @@ def test_every_fault_at_every_distinct_call_of_a_release(stack: FaultyRelease, c
 
 @pytest.mark.long
 def test_every_fault_at_every_distinct_call_of_an_upgrade(stack: FaultyRelease) -> None:
-    """What ran before goes on; the new values are there afterwards, in one `up`."""
+    """The new values are there afterwards, in one `up`. The refresh before it is not repeated by anybody
+    (docs/recovery.md): what it asks, too, is left out.
+    """
     matrix = Matrix()
     try:
         assert whole(stack.run("up")[0])
+        idle = set(stack.calls("up"))
         stack.number += 1
-        calls = stack.calls("up")
+        calls = [call for call in stack.calls("up") if call not in idle]
         for fault in FAULTS:
             for hand in dealt([Cell(fault, call) for call in calls], HANDS):
                 upgraded(stack, hand, matrix)
