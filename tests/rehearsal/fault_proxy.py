@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -163,7 +164,7 @@ class Proxy:
         service, _, rest = path.lstrip("/").partition("/")
         return service, f"/{rest}"
 
-    def passed(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def passed(self, headers: Message) -> dict[str, str]:
         """What a service gets of a request's headers."""
         return {key: value for key, value in headers.items() if key.lower() not in HOP}
 
@@ -215,9 +216,9 @@ class RootProxy(Proxy):
         """All lead to it."""
         return self._service, path
 
-    def passed(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def passed(self, headers: Message) -> dict[str, str]:
         """With the name."""
-        return {**super().passed(headers), "Host": headers["Host"]}
+        return {**super().passed(headers), "Host": str(headers["Host"])}
 
     def rewrite(self, body: bytes) -> bytes:
         """It tells no addresses but those that it was asked by."""
@@ -267,7 +268,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
         def _forward(self, service: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
             upstream = proxy.connect(service)
             try:
-                upstream.request(self.command, path, body or None, proxy.passed(dict(self.headers)))
+                upstream.request(self.command, path, body or None, proxy.passed(self.headers))
                 answer = upstream.getresponse()
                 text = proxy.rewrite(answer.read())
                 kept = {key: value for key, value in answer.getheaders() if key.lower() not in HOP}
