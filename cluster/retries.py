@@ -27,8 +27,8 @@ PASSING = re.compile(
     r"|failed to delete release|the API server \S+ does not answer",
     re.IGNORECASE,
 )
-"""Of client-go, which the published provider and Helm are made of; the last is the rehearsal's. Helm does not say why it
-failed to delete a release; it may be asked again."""
+"""Of client-go, which the published provider and Helm are made of; the last is the rehearsal's. Helm does not say why
+it failed to delete a release; it may be asked again."""
 NOT_READY = re.compile(r"become live", re.IGNORECASE)
 """It exists, and waiting for it came to an end: its events may tell of connections, too."""
 MANAGER = "pulumi-kubernetes"

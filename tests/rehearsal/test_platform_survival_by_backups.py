@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -42,10 +43,17 @@ def up(platform: Platform, outside: Server, **numbers: int) -> None:
 
 def based(platform: Platform) -> bool:
     """Whether the newest store has a base backup: one was begun when it was named."""
-    found = platform.kubectl.get(
-        "backups.postgresql.cnpg.io", "-n", "postgres", "--sort-by=.metadata.creationTimestamp"
-    )
-    return bool(found["items"][-1]["status"]["phase"] == "completed")
+
+    def of(kind: str) -> list[dict[str, Any]]:
+        by_age = "--sort-by=.metadata.creationTimestamp"
+        found: list[dict[str, Any]] = platform.kubectl.get(f"{kind}.postgresql.cnpg.io", "-n", "postgres", by_age)[
+            "items"
+        ]
+        return found
+
+    newest = of("scheduledbackups")[-1]["metadata"]["uid"]
+    made = [one for one in of("backups") if one["metadata"]["ownerReferences"][0]["uid"] == newest]
+    return bool(made and made[-1].get("status", {}).get("phase") == "completed")
 
 
 def backed_up(platform: Platform) -> None:

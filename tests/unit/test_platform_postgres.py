@@ -23,6 +23,13 @@ def inputs(recorded: graph.Graph, kind: str, name: str) -> dict[str, Any]:
     return found
 
 
+def store(recorded: graph.Graph, begins: str) -> dict[str, Any]:
+    """The spec of the ObjectStore whose name begins so."""
+    [name] = [name for name in recorded.of(STORE) if name.startswith(f"postgres-objectstore-{begins}")]
+    found: dict[str, Any] = inputs(recorded, STORE, name)["spec"]
+    return found
+
+
 def restored(form: str = "full") -> graph.Graph:
     """An environment that begins with what an archive has."""
     tree = platforms.tree(form)
@@ -80,14 +87,16 @@ def test_a_restore_loses_a_minute_at_most() -> None:
 @pytest.mark.parametrize("form", ["shipped", "full"])
 def test_an_archive_is_written_outside_or_in_the_object_store(form: str) -> None:
     """Each stack and each archive has a folder of its own."""
-    found = inputs(platforms.recorded(form), STORE, "postgres-objectstore-archive")["spec"]["configuration"]
+    found = store(platforms.recorded(form), "archive")["configuration"]
     outside = form == "full"
     assert found["destinationPath"] == f"s3://{'leasehold-backups' if outside else 'backups'}/test/1"
     assert found["endpointURL"].startswith("https://s3.example.org" if outside else "http://object-store")
 
 
 def test_another_store_is_begun_with_a_base_backup_as_another_archive_is() -> None:
-    """Log alone restores nothing: until the next night the new store would be worth nothing."""
+    """Log alone restores nothing: until the next night the new store would be worth nothing. The store and its keys are
+    other objects, too: of the same ones the sidecar would know for seconds what they were, and begin the old place.
+    """
 
     found: list[str] = []
 
@@ -96,7 +105,7 @@ def test_another_store_is_begun_with_a_base_backup_as_another_archive_is() -> No
         for where in (("one", "dev/1"), ("one", "dev/1"), ("two", "dev/1"), ("one", "dev/2")):
             host, folder = where
             place = Place(f"https://{host}.example.org", "us-east-1", "backups", folder, keys)
-            found.append(spec.schedule_name(place))
+            found.append(spec.of_place("x", place))
 
     graph.run(build)  # outputs need a running program, whatever ran before
     first, same, *others = found
@@ -104,13 +113,25 @@ def test_another_store_is_begun_with_a_base_backup_as_another_archive_is() -> No
     assert len({first, *others}) == 3
 
 
+def test_the_store_and_its_keys_are_named_by_their_place() -> None:
+    """By the same word as the ScheduledBackup, and the keys are there before the store."""
+    recorded = platforms.recorded("full")
+    [schedule] = recorded.of(f"{CLUSTER.rpartition(':')[0]}:ScheduledBackup")
+    place = schedule.rpartition("-")[2]
+    [made] = [name for name in recorded.of(STORE) if "archive" in name]
+    keys = f"postgres-postgres-archive-keys-{place}"
+    assert made.endswith(f"-{place}")
+    assert any(urn.endswith(f"::{keys}") for urn in recorded.one(STORE, made).request.dependencies)
+    credentials = store(recorded, "archive")["configuration"]["s3Credentials"]
+    assert {one["name"] for one in credentials.values()} == {f"postgres-archive-keys-{place}"}
+    [plugin] = inputs(recorded, CLUSTER, "postgres-cluster-postgres")["spec"]["plugins"]
+    assert plugin["parameters"]["barmanObjectName"] == f"archive-{place}"
+
+
 def test_a_restore_reads_one_archive_and_writes_another() -> None:
     """What is restored from can never be overwritten by what went wrong."""
     recorded = restored()
-    urls = [
-        inputs(recorded, STORE, f"postgres-objectstore-{name}")["spec"]["configuration"]["destinationPath"]
-        for name in ("restored", "archive")
-    ]
+    urls = [store(recorded, name)["configuration"]["destinationPath"] for name in ("restored", "archive")]
     assert urls == ["s3://leasehold-backups/test/2", "s3://leasehold-backups/test/3"]
     wanted = inputs(recorded, CLUSTER, "postgres-cluster-postgres")["spec"]
     assert wanted["bootstrap"] == {"recovery": {"source": "restored"}}

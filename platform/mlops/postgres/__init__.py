@@ -21,7 +21,7 @@ from mlops.credentials import password, secret
 from mlops.flows import API, Flow
 from mlops.objectstore import ObjectStore
 from mlops.postgres import spec
-from mlops.postgres.spec import HOST, KEYS, NAME, RESTORED, SYSTEM
+from mlops.postgres.spec import ARCHIVE, HOST, KEYS, NAME, RESTORED, SYSTEM
 from mlops.scrapes import Scrape
 from mlops.services import Database
 from mlops.spaces import Space
@@ -93,7 +93,7 @@ class Postgres(pulumi.ComponentResource):
         self._cluster = self._make(args, releases)
         self._object(
             "ScheduledBackup",
-            spec.schedule_name(args.archive),
+            spec.of_place(NAME, args.archive),
             spec.scheduled(args.base.config.backups.schedule),
             # Its cluster is named, not handed on.
             after=[self._cluster],
@@ -134,9 +134,9 @@ class Postgres(pulumi.ComponentResource):
     def _make(self, args: PostgresArgs, releases: list[Release]) -> CustomResource:
         base, place = self._base, args.archive
         keys = {"access_key": place.keys.access_key, "secret_key": place.keys.secret_key}
-        secret(base, KEYS, NAME, {**keys, "region": place.region}, self)
-        archive = self._store("archive", place, releases)
-        restored = self._store(RESTORED, args.restored, releases) if args.restored else None
+        login = secret(base, spec.of_place(KEYS, place), NAME, {**keys, "region": place.region}, self)
+        archive = self._store(spec.of_place(ARCHIVE, place), place, login, releases)
+        restored = self._store(RESTORED, args.restored, login, releases) if args.restored else None
         wanted = pulumi.Output.all(archive, restored).apply(
             lambda names: spec.cluster(base.config, base.images, names[0], names[1])
         )
@@ -154,12 +154,12 @@ class Postgres(pulumi.ComponentResource):
             ),
         )
 
-    def _store(self, name: str, place: Place, releases: list[Release]) -> pulumi.Output[str]:
+    def _store(self, name: str, place: Place, login: pulumi.Output[str], releases: list[Release]) -> pulumi.Output[str]:
         days = self._base.config.backups.retention_days
         made = self._object(
             "ObjectStore",
             name,
-            spec.object_store(place.url, place.endpoint, days),
+            login.apply(lambda keys: spec.object_store(place.url, place.endpoint, days, keys)),
             # Its kind is a release's.
             after=releases,
             version=BARMAN,

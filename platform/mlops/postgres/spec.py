@@ -15,7 +15,7 @@ SYSTEM = "cnpg-system"
 HOST = f"{NAME}-rw.{NAME}.svc"
 """The Service that follows the primary."""
 PLUGIN = "barman-cloud.cloudnative-pg.io"
-KEYS = "postgres-archive-keys"
+KEYS, ARCHIVE = "postgres-archive-keys", "archive"
 ARCHIVE_SECONDS = 30
 """A change is in the archive after this time at the latest: twice that is what a restore may lose."""
 RESTORED = "restored"
@@ -107,11 +107,11 @@ def cluster(platform: config.Platform, images: Images, archive: str, restored: s
     return spec
 
 
-def object_store(url: str, endpoint: str, days: int) -> dict[str, Any]:
-    """The ObjectStore: where base backups and the write-ahead log go."""
+def object_store(url: str, endpoint: str, days: int, keys: str) -> dict[str, Any]:
+    """The ObjectStore: where base backups and the write-ahead log go; `keys` names the Secret with its login."""
 
     def key(name: str) -> dict[str, str]:
-        return {"name": KEYS, "key": name}
+        return {"name": keys, "key": name}
 
     return {
         "configuration": {
@@ -137,10 +137,15 @@ def object_store(url: str, endpoint: str, days: int) -> dict[str, Any]:
     }
 
 
-def schedule_name(archive: Place) -> str:
-    """Name of the ScheduledBackup: another archive, or the same in another store, is begun with a base backup."""
+def of_place(name: str, archive: Place) -> str:
+    """A name that another archive, or the same in another store, does not have.
+
+    A ScheduledBackup of a new name begins a place with a base backup. A store and its keys are new objects, too: the
+    plugin's sidecar keeps what it has read of one for ten seconds (its internal/cnpgi/instance/internal/client), and
+    the first backup of a place would go to the place before, unseen.
+    """
     place = hashlib.sha256(f"{archive.endpoint} {archive.url}".encode()).hexdigest()
-    return f"{NAME}-{place[:8]}"
+    return f"{name}-{place[:8]}"
 
 
 def scheduled(schedule: str) -> dict[str, Any]:
