@@ -459,6 +459,19 @@ def test_what_a_create_made_in_part_is_updated_when_it_is_tried_again(
     assert (found.unready, world.state().pending) == (failures == 5, {})
 
 
+@pytest.mark.parametrize(
+    ("wanted", "said"), [(">=3.0.0", ""), (">=99.0.0", "is not >=99.0.0"), ("<4.0.0", "reads ranges such as")]
+)
+def test_the_engine_answers_for_the_version_of_the_sdk(world: World, wanted: str, said: str) -> None:
+    """A program may ask what the engine does that it was not written against."""
+    text = f"pulumi.require_pulumi_version({wanted!r})\n" + 'Toy("a")'
+    if said:
+        with pytest.raises(BadInput, match=said):
+            world.up(text)
+    else:
+        assert ops(world.up(text)) == {"a": "create"}
+
+
 def test_a_destroy_goes_on_with_what_does_not_depend_on_a_failure(world: World) -> None:
     """What can be removed is removed; the rest stays in the state, with its reason."""
     world.up('a = Toy("a")\nToy("b", of=a.out)\nc = Toy("c", size=1)\nToy("d", of=c.out)')

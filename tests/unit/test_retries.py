@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +113,12 @@ def test_a_create_that_the_engine_knows_is_given_up_where_that_cannot_help(
     site.objects = [replace(site.objects[0], status=status)]
     assert not site.asked(monkeypatch, "create", KNOWN, old=old)
     assert site.removed == []
+
+
+def test_the_pinned_engine_is_one_that_goes_on() -> None:
+    """Else every server that met a 503 in its boot would end its run."""
+    pinned, wanted = version("pulumi"), retries.GOES_ON.removeprefix(">=")
+    assert tuple(map(int, pinned.split("."))) >= tuple(map(int, wanted.split(".")))
 
 
 def test_updates_and_deletions_need_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
