@@ -176,8 +176,9 @@ def _run(folder: Path, config: Config, monitor: Monitor, preview: bool, parallel
     set_all_config(config.values, config.secret_keys)
     # set_mocks makes a root stack where there is none, and run_in_stack refuses a second one.
     set_root_resource(object())  # type: ignore[arg-type]
-    set_mocks(_mocks(monitor), monitor.project, monitor.stack, preview, _logger(monitor), monitor)
-    SETTINGS.engine = _Answering(_logger(monitor))
+    logger = _logger(monitor)
+    set_mocks(_mocks(monitor), monitor.project, monitor.stack, preview, logger, monitor)
+    SETTINGS.engine = _Answering(logger)
     set_root_resource(None)  # type: ignore[arg-type]
     try:
         loop.run_until_complete(run_in_stack(lambda: _main(folder)))

@@ -70,6 +70,11 @@ def faults(stall: float = 60.0, drip: float = 10.0) -> dict[str, Fault]:
     return {fault.name: fault for fault in found}
 
 
+def common(stall: float, drip: float) -> dict[str, Fault]:
+    """Those that any service may answer with: without the one that is in OpenStack's words."""
+    return {name: fault for name, fault in faults(stall, drip).items() if name != "409 in use"}
+
+
 @dataclass
 class Rule:
     """A fault for one kind of call: from the `nth` one on (the first is 1), so many `times`."""

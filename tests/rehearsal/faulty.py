@@ -45,7 +45,12 @@ class Faulty(ABC):
 
     def engine(self) -> Engine:
         """As a new command would make it."""
-        return Engine(self.root, NAME, self.file, PROJECT, PROVIDERS, INVOKES, passphrase(self.root), Silent())
+        return Engine(self.root, NAME, self.file, self.program, PROVIDERS, INVOKES, passphrase(self.root), Silent())
+
+    @property
+    def program(self) -> Path:
+        """The folder of what is run: the product, unless a test has its own."""
+        return PROJECT
 
     @abstractmethod
     def marks(self) -> Counter[str]:
@@ -195,39 +200,37 @@ def dealt(cells: Iterable[Cell], hands: int) -> list[list[Cell]]:
     return [hand for hand in found if hand]
 
 
-def up_and_away(stack: Faulty, cells: list[Cell], matrix: Matrix) -> None:
-    """One `up` from nothing with these cells; what failed in company is tried alone."""
-    outcome, met = stack.run("up", cells)
+def attempt(stack: Faulty, command: str, cells: list[Cell], matrix: Matrix) -> list[Cell]:
+    """One run with these cells, and one without, where it failed; what failed in company is left to be tried alone."""
+    outcome, met = stack.run(command, cells)
     matrix.unmet += [cell for cell in cells if cell not in met]
     assert set(stack.marks().values()) <= {1}, stack.marks()
     if whole(outcome):
         matrix.healed.update(cell.fault.name for cell in met)
-    else:
-        if len(met) == 1:
-            matrix.failed[met[0]] = causes(outcome)
-        assert whole(stack.run("up")[0]), "the next run, without a fault, must heal what a fault has left"
-        assert set(stack.marks().values()) == {1}
+        return []
+    if len(met) == 1:
+        matrix.failed[met[0]] = causes(outcome)
+    assert whole(stack.run(command)[0]), "the next run, without a fault, must heal what a fault has left"
+    return met if len(met) > 1 else []
+
+
+def up_and_away(stack: Faulty, cells: list[Cell], matrix: Matrix) -> None:
+    """One `up` from nothing with these cells."""
+    alone = attempt(stack, "up", cells, matrix)
+    assert set(stack.marks().values()) == {1}, stack.marks()
     assert whole(stack.run("destroy")[0])
     assert not stack.marks(), stack.marks()
-    if not whole(outcome) and len(met) > 1:
-        for half in dealt(met, 2):
-            up_and_away(stack, half, matrix)
+    for half in dealt(alone, 2):
+        up_and_away(stack, half, matrix)
 
 
 def destroy_from_whole(stack: Faulty, cells: list[Cell], matrix: Matrix) -> None:
     """One `destroy` of a whole stack with these cells."""
     assert whole(stack.run("up")[0])
-    outcome, met = stack.run("destroy", cells)
-    matrix.unmet += [cell for cell in cells if cell not in met]
-    if whole(outcome):
-        matrix.healed.update(cell.fault.name for cell in met)
-    else:
-        matrix.failed.update({cell: causes(outcome) for cell in met[:1]} if len(met) == 1 else {})
-        assert whole(stack.run("destroy")[0])
+    alone = attempt(stack, "destroy", cells, matrix)
     assert not stack.marks(), stack.marks()
-    if not whole(outcome) and len(met) > 1:
-        for half in dealt(met, 2):
-            destroy_from_whole(stack, half, matrix)
+    for half in dealt(alone, 2):
+        destroy_from_whole(stack, half, matrix)
 
 
 def whole_matrix(stack: Faulty, command: str, faults: Iterable[Fault], hands: int) -> Matrix:

@@ -16,7 +16,7 @@ from rehearsal.engine import Engine
 from rehearsal.providers.kubernetes import api
 from tests.rehearsal import api_server
 from tests.rehearsal.cluster import Kubectl
-from tests.rehearsal.fault_proxy import Fault, Proxy, Tls, faults
+from tests.rehearsal.fault_proxy import Fault, Proxy, Tls, common
 from tests.rehearsal.faulty import Faulty
 
 CLIENT_SECONDS, STALL, DRIP = 4.0, 6.0, 2.0
@@ -31,7 +31,7 @@ REASONS = {
     504: ("Timeout", "Timeout: request did not complete within requested timeout - context deadline exceeded"),
 }
 """What an API server says with these; with the others nothing of Kubernetes is said, as by a load balancer."""
-FAULTS = [fault for name, fault in faults(STALL, DRIP).items() if name != "409 in use"]
+FAULTS = common(STALL, DRIP)
 
 
 def said(fault: Fault) -> object:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from mlops.objectstore import contract
@@ -50,17 +51,24 @@ def port(host: str) -> int:
 
 
 @contextmanager
+def running(*words: str | Path, **options: Any) -> Iterator[None]:
+    """A program with options of Popen, until the end of the block."""
+    process = subprocess.Popen(words, **options)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
 def minio(folder: Path, host: str = "127.0.0.1") -> Iterator[Server]:
     """A running server with its data in a folder."""
     environment = {**os.environ, "MINIO_ROOT_USER": ROOT, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_UPDATE": "off"}
     environment["MINIO_BROWSER_REDIRECT"] = "off"
     address = f"{host}:{port(host)}"
     words: list[str | Path] = [build.build(programs.MINIO), "server", folder, "--quiet", "--address", address]
-    process = subprocess.Popen([*words, "--console-address", f"127.0.0.1:{port(host)}"], env=environment)
-    try:
+    with running(*words, "--console-address", f"127.0.0.1:{port(host)}", env=environment):
         server = Server(f"http://{address}")
         provision.wait(server.store())
         yield server
-    finally:
-        process.terminate()
-        process.wait(30)

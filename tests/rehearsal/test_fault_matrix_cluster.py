@@ -31,7 +31,6 @@ def stack(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faul
 def test_a_bad_minute_of_an_api_server_heals_inside_one_up(stack: FaultyCluster) -> None:
     """Different faults at different calls, all in one run."""
     space = "/api/v1/namespaces/leasehold-readers"
-    kinds = {fault.name: fault for fault in FAULTS}
     wanted = {
         "POST cluster /api/v1/namespaces": "reset after",
         f"POST cluster {space}/resourcequotas": "503",
@@ -41,7 +40,7 @@ def test_a_bad_minute_of_an_api_server_heals_inside_one_up(stack: FaultyCluster)
         f"POST cluster {space}/secrets": "504",
     }
     matrix = Matrix()
-    up_and_away(stack, [Cell(kinds[fault], call) for call, fault in wanted.items()], matrix)
+    up_and_away(stack, [Cell(FAULTS[fault], call) for call, fault in wanted.items()], matrix)
     print(matrix.table())
     assert not matrix.failed, matrix.table()
     assert sum(matrix.healed.values()) == len(wanted), matrix.unmet
@@ -51,6 +50,6 @@ def test_a_bad_minute_of_an_api_server_heals_inside_one_up(stack: FaultyCluster)
 @pytest.mark.parametrize("command", ["up", "destroy"])
 def test_every_fault_at_every_distinct_call(stack: FaultyCluster, command: str) -> None:
     """At least 99.5 % heal inside one `up`; nothing is left over, however it ended."""
-    matrix = whole_matrix(stack, command, FAULTS, HANDS[command])
+    matrix = whole_matrix(stack, command, FAULTS.values(), HANDS[command])
     assert all(causes for causes in matrix.failed.values())
     assert command == "destroy" or matrix.share >= HEALED, matrix.table()

@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rehearsal.cli import PROVIDERS, passphrase
-from rehearsal.engine import Engine, Silent
+from rehearsal.engine import Engine
 from rehearsal.paths import Root
-from rehearsal.providers.kubernetes import api
-from tests.rehearsal.faulty import NAME, Cell, Matrix, causes, dealt, whole, whole_matrix
+from tests.rehearsal.faulty import NAME, Cell, Matrix, attempt, dealt, whole, whole_matrix
 from tests.rehearsal.faulty_cluster import FAULTS, SERVICE, FaultyCluster, behind
 
 SPACE = "leasehold-releases"
@@ -64,13 +62,16 @@ class FaultyRelease(FaultyCluster):
     kubeconfig: Path
     number: int = 0
 
+    @property
+    def program(self) -> Path:
+        """A test's own, with the product's hooks."""
+        return self.folder / "program"
+
     def engine(self) -> Engine:
-        """Its program is a test's own, with the product's hooks."""
-        api._client.cache_clear()
+        """Told by the environment what to install."""
         given = {"kubeconfig": str(self.kubeconfig), "chart": str(self.folder / "chart"), "number": self.number}
         os.environ[GIVEN] = json.dumps(given)
-        program = self.folder / "program"
-        return Engine(self.root, NAME, self.file, program, PROVIDERS, {}, passphrase(self.root), Silent())
+        return super().engine()
 
     def marks(self) -> Counter[str]:
         """What helm made, and its newest record."""
@@ -109,29 +110,20 @@ def stack(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faul
 def upgraded(stack: FaultyRelease, cells: list[Cell], matrix: Matrix) -> None:
     """One upgrade of a release that is deployed; what failed in company is tried alone."""
     stack.number += 1
-    outcome, met = stack.run("up", cells)
-    matrix.unmet += [cell for cell in cells if cell not in met]
-    if whole(outcome):
-        matrix.healed.update(cell.fault.name for cell in met)
-    else:
-        if len(met) == 1:
-            matrix.failed[met[0]] = causes(outcome)
-        assert whole(stack.run("up")[0]), "the next run, without a fault, must heal what a fault has left"
+    alone = attempt(stack, "up", cells, matrix)
     live = stack.kubectl.get("configmap", "web", "-n", SPACE)
     assert live["data"]["number"] == str(stack.number)
-    if not whole(outcome) and len(met) > 1:
-        for half in dealt(met, 2):
-            upgraded(stack, half, matrix)
+    for half in dealt(alone, 2):
+        upgraded(stack, half, matrix)
 
 
 def test_a_bad_minute_while_helm_works_heals_inside_one_up(stack: FaultyRelease) -> None:
     """Its record is written with a lost answer, and an object refused: an install and an upgrade go on all the same."""
-    kinds = {fault.name: fault for fault in FAULTS}
-    lost, matrix = Cell(kinds["reset after"], f"POST {IN}/secrets"), Matrix()
+    lost, matrix = Cell(FAULTS["reset after"], f"POST {IN}/secrets"), Matrix()
     try:
-        outcome, met = stack.run("up", [lost, Cell(kinds["503"], f"POST {IN}/configmaps")])
+        outcome, met = stack.run("up", [lost, Cell(FAULTS["503"], f"POST {IN}/configmaps")])
         assert (whole(outcome), len(met), stack.statuses()[-1]) == (True, 2, "deployed"), outcome
-        upgraded(stack, [lost, Cell(kinds["502"], f"PATCH {IN}/configmaps/web")], matrix)
+        upgraded(stack, [lost, Cell(FAULTS["502"], f"PATCH {IN}/configmaps/web")], matrix)
         assert (sum(matrix.healed.values()), stack.statuses()[-1]) == (2, "deployed"), matrix.table()
     finally:
         assert whole(stack.run("destroy")[0])
@@ -141,7 +133,7 @@ def test_a_bad_minute_while_helm_works_heals_inside_one_up(stack: FaultyRelease)
 @pytest.mark.parametrize("command", ["up", "destroy"])
 def test_every_fault_at_every_distinct_call_of_a_release(stack: FaultyRelease, command: str) -> None:
     """At least 99.5 % heal inside one `up`."""
-    matrix = whole_matrix(stack, command, FAULTS, HANDS)
+    matrix = whole_matrix(stack, command, FAULTS.values(), HANDS)
     assert all(causes for causes in matrix.failed.values())
     assert command == "destroy" or matrix.share >= HEALED, matrix.table()
 
@@ -157,7 +149,7 @@ def test_every_fault_at_every_distinct_call_of_an_upgrade(stack: FaultyRelease) 
         idle = set(stack.calls("up"))
         stack.number += 1
         calls = [call for call in stack.calls("up") if call not in idle]
-        for fault in FAULTS:
+        for fault in FAULTS.values():
             for hand in dealt([Cell(fault, call) for call in calls], HANDS):
                 upgraded(stack, hand, matrix)
             print(matrix.table(), flush=True)

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,17 +15,18 @@ from apps.builds import spec
 from mlops.objectstore.scripts import mirror, provision, s3
 from rehearsal.kubernetes import build, programs
 from tests.rehearsal.cluster import until
-from tests.rehearsal.fault_proxy import RootProxy, faults
+from tests.rehearsal.fault_proxy import RootProxy, common
 from tests.rehearsal.faulty import each_alone, in_company
-from tests.rehearsal.stores import Server, minio, port
+from tests.rehearsal.stores import Server, minio, port, running
 
 CLIENT_SECONDS, STALL, DRIP = 3.0, 5.0, 1.0
 """Instead of 120 s, 60 s and 10 s: a client gives up before the answer of a stalled call comes, and it was done."""
-FAULTS = {name: fault for name, fault in faults(STALL, DRIP).items() if name != "409 in use"}
+FAULTS = common(STALL, DRIP)
 PART = 5 << 20
 """Bytes of a part, instead of 16 MiB: the least that a store takes."""
 HEALED = 0.995
 LOOPBACK, SECONDS = "127.0.0.1", 120
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 INDEX = "application/vnd.oci.image.index.v1+json"
 """What a build with attestations is."""
 SETTINGS = """
@@ -156,17 +156,6 @@ class Builder:
         assert f"sha256:{hashlib.sha256(connection.getresponse().read()).hexdigest()}" == digest
 
 
-@contextmanager
-def running(*words: str | Path) -> Iterator[None]:
-    """A program, until the end of the block."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 @pytest.fixture
 def builder(tmp_path: Path) -> Iterator[Builder]:
     registry, daemon, client = (build.build(one) for one in (programs.REGISTRY, *programs.BUILDKIT))
@@ -174,12 +163,12 @@ def builder(tmp_path: Path) -> Iterator[Builder]:
     about = {"storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}}
     file = tmp_path / "registry.yml"
     file.write_text(yaml.safe_dump({"version": 0.1, **about, "http": {"addr": f"{LOOPBACK}:{behind}"}}))
-    with RootProxy("registry", behind).serving() as proxy, running(registry, "serve", file):
+    with RootProxy("registry", behind).serving() as proxy, running(registry, "serve", file, **SILENT):
         folder = tmp_path / "source"
         folder.mkdir()
         made = Builder(proxy, folder, socket, client)
         (tmp_path / "buildkitd.toml").write_text(SETTINGS.format(root=tmp_path / "buildkit", registry=made.name))
-        with running(daemon, "--config", tmp_path / "buildkitd.toml", "--addr", socket):
+        with running(daemon, "--config", tmp_path / "buildkitd.toml", "--addr", socket, **SILENT):
             until("BuildKit", lambda: made.call("debug", "workers") == 0, 60)
             (folder / "file").write_text("base")
             (folder / "Dockerfile").write_text("FROM scratch\nCOPY file /base\n")

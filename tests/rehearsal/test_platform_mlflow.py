@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -21,14 +21,14 @@ from apps.delivery.repository import Login
 from apps.delivery.steps.errors import Code, StepError
 from apps.delivery.steps.mlflow import API, Registry
 from apps.delivery.steps.settings import Mlflow
-from tests.rehearsal.fault_proxy import UPSTREAM_SECONDS, Proxy, faults
+from tests.rehearsal.fault_proxy import UPSTREAM_SECONDS, Proxy, common
 from tests.rehearsal.faulty import each_alone, in_company
 from tests.rehearsal.services import Platform
 
 SERVICE = "mlflow"
 SIZE = 50 * 1024 * 1024
 CLIENT_SECONDS = 3.0
-FAULTS = {name: fault for name, fault in faults(stall=5.0, drip=1.0).items() if name != "409 in use"}
+FAULTS = common(stall=5.0, drip=1.0)
 ROUTES = """
 import json, os
 os.environ["_MLFLOW_SGI_NAME"], os.environ["_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED"] = "uvicorn", "true"
@@ -153,7 +153,9 @@ def delivery(platform: Platform, client: MlflowClient, tmp_path: Path) -> Iterat
     (tmp_path / "token").write_text(password)
     with Ingress(platform).serving() as proxy:
         known = Mlflow(f"{proxy.url}/{SERVICE}", name, Login(user, str(tmp_path / "token")), None)
-        yield Delivery(proxy, Registry(known, seconds=CLIENT_SECONDS), client)
+        registry = Registry(known)
+        registry._peer = replace(registry._peer, seconds=CLIENT_SECONDS)
+        yield Delivery(proxy, registry, client)
     client.delete_registered_model(name)
 
 

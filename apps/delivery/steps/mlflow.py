@@ -9,16 +9,15 @@ from .settings import Mlflow, Settings
 from .web import Peer, Reply, WebError
 
 API = "/api/2.0/mlflow"
-SECONDS = 10.0
 
 
 class Registry:
     """One registered model: its aliases, and the tags of its versions."""
 
-    def __init__(self, mlflow: Mlflow, seconds: float = SECONDS) -> None:
-        """Ask this MLflow, and wait so long for each answer."""
+    def __init__(self, mlflow: Mlflow) -> None:
+        """Ask this MLflow."""
         self._mlflow = mlflow
-        self._peer = Peer(mlflow.url, mlflow.login, mlflow.authority, seconds)
+        self._peer = Peer(mlflow.url, mlflow.login, mlflow.authority)
 
     @property
     def model(self) -> str:
